@@ -1,0 +1,68 @@
+"""From hashed records to the files of a data set: decode, resolve duplicates, write."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.decode import Decoded, decode_all
+from data.duplicates import Copy, resolve
+from data.errors import DataError
+from data.folder import check_room
+from data.progress import Progress
+from data.schema import FACES_FILE, Counts, Preparation, Record, Rejected
+from data.store import content_hash, write_faces, write_quarantine
+
+
+def build(
+    folder: Path,
+    records: Sequence[Record],
+    digests: Sequence[str],
+    rejected: Sequence[Rejected],
+    preparation: Preparation,
+    workers: int,
+    bar: type[Progress],
+) -> tuple[str, Counts]:
+    """Write faces.arrow and quarantine.csv in `folder`; return the content hash and the counts.
+
+    `records` are sorted by source; `rejected` are those refused so far. Raises DataError if no image is
+    left, MachineError if the disk is too small.
+    """
+    size = preparation.size
+    check_room(folder, 2 * len(records) * size * size * 3)  # raw pixels, then their Arrow file
+    raw = folder / "pixels.raw"
+    decoded = decode_all(records, size, raw, workers, bar(len(records), "decode", "images"))
+    kept, dropped = _select(records, digests, decoded, preparation.duplicates)
+    rejected = [*rejected, *dropped]
+    counts = _count([copy.record for copy in kept], rejected)
+    if not kept:
+        raise DataError(f"no image is left to keep: {reasons(counts)}")
+    write_faces(folder / FACES_FILE, raw, kept, size)
+    raw.unlink()
+    write_quarantine(folder, rejected)
+    return content_hash(folder / FACES_FILE), counts
+
+
+def reasons(counts: Counts) -> str:
+    """Return how many images were quarantined for what, in words."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.quarantined.items()) or "none"
+
+
+def _select(
+    records: Sequence[Record], digests: Sequence[str], decoded: Sequence[Decoded], duplicates: str
+) -> tuple[list[Copy], list[Rejected]]:
+    """Return the rows to keep, ascending, and the rejected with reasons."""
+    rows = list(zip(records, digests, decoded, strict=True))
+    copies = [Copy(i, r, digest, d.pixel_hash) for i, (r, digest, d) in enumerate(rows) if not d.reason]
+    broken = [Rejected(r.source, d.reason) for r, _, d in rows if d.reason]
+    kept, dropped = resolve(copies) if duplicates == "drop" else (copies, [])
+    return kept, broken + dropped
+
+
+def _count(kept: Sequence[Record], rejected: Sequence[Rejected]) -> Counts:
+    genders = Counter(r.gender or "unknown" for r in kept)
+    return Counts(
+        read=len(kept) + len(rejected),
+        kept=len(kept),
+        quarantined=dict(Counter(sorted(r.reason for r in rejected))),
+        gender={name: genders[name] for name in ("M", "F", "unknown")},
+    )

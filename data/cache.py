@@ -1,0 +1,56 @@
+"""`local(path)`: the only way data sets, weights and features are opened."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data.errors import DataError, nearest
+
+_SYNTHETIC = "synthetic:"
+
+
+def local(path: str | Path) -> Path:
+    """Return the absolute path of something that exists on this machine.
+
+    `synthetic:COUNTxSIZE` names a data set of drawn faces: it is drawn once into the cache folder
+    ($RAPL_CACHE, by default ~/.cache/rapl). Raises DataError, with the nearest name beside it, for a path
+    that doesn't exist.
+    """
+    if str(path).startswith(_SYNTHETIC):
+        return _drawn(str(path).removeprefix(_SYNTHETIC))
+    place = Path(path).expanduser().absolute()
+    if not place.exists():
+        parent = place.parent
+        beside = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+        raise DataError(f"{place} does not exist.{nearest(place.name, beside)}")
+    return place
+
+
+def cache_root() -> Path:
+    """Return the folder for what can be made again: $RAPL_CACHE, or ~/.cache/rapl."""
+    return Path(os.environ.get("RAPL_CACHE") or "~/.cache/rapl").expanduser().absolute()
+
+
+def _drawn(name: str) -> Path:
+    """Return the data set of synthetic faces called `name` (COUNTxSIZE), drawing it if it isn't there."""
+    from data.prepare import prepare
+    from data.readers import synthetic
+    from data.schema import MANIFEST_FILE
+
+    count, size = synthetic.parse(name)
+    out = cache_root() / f"synthetic-{count}x{size}-v{synthetic.VERSION}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(out.with_name(f".{out.name}.lock")):
+        if not (out / MANIFEST_FILE).is_file():
+            prepare("synthetic", Path(f"{count}x{size}"), out, size=size, workers=1, progress=False)
+    return out
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[None]:
+    """Hold `lock` exclusively; the system lets go of it when the process ends, however it ends."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,22 @@
+"""The two kinds of failure a user meets. A CLI prints the message alone, without a traceback."""
+
+from collections.abc import Iterable
+
+
+class DataError(Exception):
+    """A mistake the user can mend (exit code 2).
+
+    The message is complete: the path, what was received, what is allowed and the nearest right name.
+    """
+
+
+class MachineError(Exception):
+    """The machine gave out: a full disk, a worker killed for memory (exit code 3)."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return ` Did you mean 'NAME'?` for the nearest of `allowed`, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(allowed), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,41 @@
+"""The hash pass: SHA-256 of every source, which is all the fingerprint needs."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from data.progress import Progress
+from data.schema import Record, Rejected
+
+
+def hash_sources(
+    records: Sequence[Record], workers: int, progress: Progress
+) -> tuple[list[Record], list[str], list[Rejected]]:
+    """Return the records whose bytes can be read, their SHA-256 (hex), and the others with the reason."""
+    found: list[Record] = []
+    digests: list[str] = []
+    rejected: list[Rejected] = []
+    # Threads will do: reading and hashing both release the interpreter's lock.
+    with ThreadPoolExecutor(workers) as pool:
+        for record, (digest, reason) in zip(records, pool.map(_digest, records), strict=True):
+            progress.advance()
+            if reason:
+                rejected.append(Rejected(record.source, reason))
+            else:
+                found.append(record)
+                digests.append(digest)
+    progress.close()
+    return found, digests, rejected
+
+
+def _digest(record: Record) -> tuple[str, str]:
+    """Return (SHA-256, reason why there is none)."""
+    if record.pixels is not None:
+        return hashlib.sha256(record.pixels.tobytes()).hexdigest(), ""
+    assert record.path is not None, f"{record.source} has neither path nor pixels"
+    try:
+        return hashlib.sha256(record.path.read_bytes()).hexdigest(), ""
+    except FileNotFoundError:
+        return "", "file is missing"
+    except OSError:
+        return "", "file cannot be read"

@@ -1,0 +1,42 @@
+"""A progress line: one that is redrawn on a terminal, plain lines now and then in a log."""
+
+import sys
+import time
+
+
+class Progress:
+    """Counts to `total` on stderr, with the rate and the time that remains."""
+
+    def __init__(self, total: int, label: str, unit: str) -> None:
+        self.total, self.label, self.unit = total, label, unit
+        self.done = 0
+        self._terminal = sys.stderr.isatty()
+        self._start = self._shown = time.monotonic()
+
+    def advance(self, n: int = 1) -> None:
+        """Count n more; the line is redrawn at most 10 times a second (a log: once in 5 s)."""
+        self.done += n
+        now = time.monotonic()
+        if now - self._shown >= (0.1 if self._terminal else 5):
+            self._shown = now
+            self._show(now)
+
+    def close(self) -> None:
+        """Show the last count and end the line."""
+        self._show(time.monotonic(), end="\n")
+
+    def _show(self, now: float, end: str = "") -> None:
+        rate = self.done / max(now - self._start, 1e-6)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if 0 < self.done < self.total else ""
+        line = f"{self.label}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f}/s{left}"
+        if self._terminal:
+            print(f"\r{line}\x1b[K", end=end, file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+class Silent(Progress):
+    """Counts and shows nothing."""
+
+    def _show(self, now: float, end: str = "") -> None:
+        pass

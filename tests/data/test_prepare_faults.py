@@ -1,0 +1,137 @@
+"""Preparing is cut short: by a kill, by a full disk. No half data set may be taken for a whole one."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from data.errors import DataError
+from data.faces import Faces
+from data.prepare import prepare
+
+ROOT = Path(__file__).parents[2]
+
+
+def _command(source: Path, out: Path, *options: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "data.prepare",
+        "table",
+        "--source",
+        str(source),
+        "--out",
+        str(out),
+        *options,
+    ]
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def _gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.fixture
+def running(tmp_path: Path, table: Callable[..., Path]) -> subprocess.Popen[bytes]:
+    """A run with two workers that has decoded some of 300 pictures (links to source/big.jpg) for `out`."""
+    source = table([(f"{i:03d}.jpg", "30", "M", "") for i in range(300)])
+    Image.new("RGB", (1200, 1200)).save(source.parent / "big.jpg")
+    for i in range(300):
+        (source.parent / f"{i:03d}.jpg").symlink_to(source.parent / "big.jpg")
+    command = _command(source, tmp_path / "out", "--workers", "2", "--duplicates", "keep")
+    run = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    _wait(lambda: any(raw.stat().st_size for raw in tmp_path.glob(".out.partial-*/pixels.raw")))
+    return run
+
+
+def test_a_killed_run_leaves_no_data_set_and_no_process_and_the_next_run_cleans_up(
+    tmp_path: Path, running: subprocess.Popen[bytes]
+) -> None:
+    running.kill()
+    assert running.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    _wait(lambda: _gone(running.pid))
+    out, source = tmp_path / "out", tmp_path / "source"
+    assert not out.exists()
+    assert len(list(tmp_path.glob(".out.partial-*"))) == 1
+    with pytest.raises(DataError, match="does not exist"):
+        Faces.open(out)
+
+    Image.new("RGB", (20, 20)).save(source / "big.jpg")
+    prepare("table", source / "people.csv", out, size=16, duplicates="keep", workers=1, progress=False)
+    assert len(Faces.open(out)) == 300
+    assert not list(tmp_path.glob(".out.*"))
+
+
+def test_ctrl_c_is_exit_code_130_and_leaves_nothing(tmp_path: Path, running: subprocess.Popen[bytes]) -> None:
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the run and its workers
+    assert running.wait() == 130
+    _wait(lambda: _gone(running.pid))
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_replacement_cut_between_its_two_renames_brings_the_old_data_set_back(
+    small: Faces, tmp_path: Path
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    small.root.rename(small.root.with_name(f".small.old-{dead.pid}"))
+    before = small.manifest.content_hash
+    prepare("table", tmp_path / "source" / "people.csv", small.root, size=16, workers=1, progress=False)
+    assert Faces.open(small.root).manifest.content_hash == before
+    assert [p.name for p in small.root.parent.iterdir()] == ["small"]
+
+
+def test_the_partial_folder_of_a_living_process_is_left_alone(small: Faces, tmp_path: Path) -> None:
+    living = small.root.with_name(f".small.partial-{os.getppid()}")
+    living.mkdir()
+    prepare("table", tmp_path / "source" / "people.csv", small.root, size=16, workers=1, progress=False)
+    assert living.is_dir()
+
+
+RAW = 40 * 16 * 16 * 3  # bytes of the raw pixels; the Arrow file is a little larger
+
+
+@pytest.mark.parametrize("limit", [RAW // 2, RAW + 100], ids=["while decoding", "while writing"])
+def test_a_full_disk_is_exit_code_3_and_leaves_nothing(small: Faces, tmp_path: Path, limit: int) -> None:
+    result = subprocess.run(
+        _command(tmp_path / "source" / "people.csv", tmp_path / "full", "--size", "16"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert result.returncode == 3, result.stderr
+    assert "no room left" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "full").exists()
+    assert not list(tmp_path.glob(".full.*"))
+
+
+def test_help_imports_neither_numpy_nor_arrow() -> None:
+    code = (
+        "import sys, data.prepare\n"
+        "try: data.prepare.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'pyarrow', 'PIL', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
