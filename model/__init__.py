@@ -1,0 +1,1 @@
+"""What is trained: pure PyTorch, tensors and state dicts in and out."""

@@ -1,0 +1,52 @@
+"""Parameter groups: rates and decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from model.network import Network
+from model.parameters import groups
+
+
+def build(feature_channels: int | None = None, **settings: Any) -> Network:
+    settings = {
+        "backbone": {"name": "small_ir", "width": 4},
+        "neck": {"name": "mlp", "norm": "batch"},
+    } | settings
+    return Network(Network.Config.model_validate(settings), [1, 3, 4], 3.0, 1.0, feature_channels)
+
+
+def by_name(network: Network, decay_all: bool) -> dict[str, tuple[float, float]]:
+    """Learning rate and weight decay of each parameter; fails if one is in two groups."""
+    name_of = {id(parameter): name for name, parameter in network.named_parameters()}
+    found: dict[str, tuple[float, float]] = {}
+    for group in groups(network, lr=0.1, head_lr_scale=5.0, weight_decay=0.01, decay_all=decay_all):
+        for parameter in group["params"]:
+            assert name_of[id(parameter)] not in found
+            found[name_of[id(parameter)]] = (group["lr"], group["weight_decay"])
+    return found
+
+
+def test_heads_learn_faster_and_norms_biases_and_p_do_not_decay() -> None:
+    network = build()
+    found = by_name(network, decay_all=False)
+    assert found.keys() == dict(network.named_parameters()).keys()
+    assert found["backbone.input_layer.0.weight"] == (0.1, 0.01)
+    assert found["backbone.input_layer.1.weight"] == (0.1, 0.0)
+    assert found["neck.layers.0.weight"] == (0.5, 0.01)
+    assert found["neck.layers.1.weight"] == found["age_head.linear.bias"] == (0.5, 0.0)
+    assert found["position_head.P"] == (0.5, 0.0)
+    assert found["position_head.fc_feature.weight"] == (0.5, 0.01)
+
+
+def test_the_papers_recipe_decays_everything() -> None:
+    assert {decay for _, decay in by_name(build(), decay_all=True).values()} == {0.01}
+
+
+def test_a_fixed_backbone_has_no_group() -> None:
+    for network in (build(train_backbone=False), build(feature_channels=8)):
+        found = groups(network, 0.1, 1.0, 0.01, decay_all=False)
+        assert [group["name"] for group in found] == ["heads", "heads_no_decay"]
+        torch.optim.AdamW(found)
