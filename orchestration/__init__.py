@@ -1,0 +1,1 @@
+"""Who trains what, where and when: the only room that knows Ray, Optuna and MLflow."""

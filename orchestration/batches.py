@@ -1,0 +1,163 @@
+"""Batches on the device, as one worker sees them: images with augmentation, or frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.faces import Faces, epoch_batches
+from data.features import open_features
+from data.rng import NoiseTable, uniforms
+from data.splits import Split
+from model.heads import positions
+from orchestration.config import RunConfig
+from orchestration.workers import Workers
+
+VIEW_STREAM = 11  # keeps the draw of a view apart from the draws of augmentation
+EVALUATION_BATCH = 512
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One worker's share of a global batch.
+
+    inputs: [b, 3, h, w] in [0, 1], or [b, channel] features; age: [b] years; gender: [b] codes;
+    position: [b] index into the label set, -1 outside; sample_id: [b] row in the data set.
+    `counts` is False where the global batch had no share for this worker: the row is only there
+    to keep collective calls in step.
+    """
+
+    inputs: Tensor
+    noise: Tensor | None
+    age: Tensor
+    gender: Tensor
+    position: Tensor
+    sample_id: np.ndarray
+    counts: bool
+
+
+def share(rows: np.ndarray, rank: int, count: int) -> tuple[np.ndarray, bool]:
+    """The rows of a global batch that worker `rank` of `count` takes, and whether they count.
+
+    Shares hold at least two rows (batch norm needs them), so a small last batch leaves some
+    workers out; they get one row that does not count.
+    """
+    shares = min(count, max(1, len(rows) // 2))
+    if rank >= shares:
+        return rows[:1], False
+    return np.array_split(rows, shares)[rank], True
+
+
+class Batches:
+    """Training and evaluation batches of one run. Reads only the parts it is asked for."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        faces: Faces,
+        split: Split,
+        workers: Workers,
+        device: torch.device,
+        features: str | None,
+    ) -> None:
+        self.config = config
+        self.faces = faces
+        self.split = split
+        self.workers = workers
+        self.device = device
+        self.dtype = DTYPES[config.train.precision]
+        labels = torch.tensor(faces.labels, dtype=torch.float64)
+        ages = torch.from_numpy(np.array(faces.ages, dtype=np.float64))
+        self._age = ages.to(device, self.dtype)
+        self._gender = torch.from_numpy(np.array(faces.genders, dtype=np.int64)).to(device)
+        self._position = positions(ages, labels).to(device)
+        self._features = open_features(Path(features)).array if features is not None else None
+        self._augment = config.augment.build()
+
+    @property
+    def feature_channels(self) -> int | None:
+        """Channels of the frozen features, or None where images are the input."""
+        return None if self._features is None else int(self._features.shape[2])
+
+    def feature_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and sd of each channel over the identity view of the train part: [channel] each."""
+        assert self._features is not None
+        total = np.zeros(self._features.shape[2])
+        square = np.zeros_like(total)
+        for rows in np.array_split(self.split.train, max(1, len(self.split.train) // 4096)):
+            block = np.asarray(self._features[rows, 0], dtype=np.float64)
+            total += block.sum(0)
+            square += (block**2).sum(0)
+        mean = total / len(self.split.train)
+        variance = square / len(self.split.train) - mean**2
+        sd = np.sqrt(np.clip(variance, 0, None))
+        return torch.from_numpy(mean), torch.from_numpy(np.where(sd > 0, sd, 1.0))
+
+    def steps(self) -> int:
+        """Global batches in one epoch."""
+        rows, size = self.split.train, self.config.train.batch_size
+        return len(epoch_batches(rows, size, 0, 0, shuffle=False))
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        """This worker's share of every global batch of an epoch, in the epoch's order."""
+        noise = self._noise_table(epoch)
+        order = epoch_batches(self.split.train, self.config.train.batch_size, self.config.seed, epoch)
+        for rows in order:
+            mine, counts = share(rows, self.workers.rank, self.workers.count)
+            extra = noise.rows(mine) if noise is not None else None
+            yield self._batch(mine, epoch, extra, counts)
+
+    def evaluation(self, part: str) -> Iterator[Batch]:
+        """This worker's share of a part, unaugmented, in row order."""
+        rows: np.ndarray = getattr(self.split, part)[self.workers.rank :: self.workers.count]
+        for start in range(0, len(rows), EVALUATION_BATCH):
+            yield self._batch(rows[start : start + EVALUATION_BATCH], None, None, True)
+
+    def _noise_table(self, epoch: int) -> NoiseTable | None:
+        channels = self.feature_channels
+        if channels is None or self.config.features.noise == 0:
+            return None
+        return NoiseTable(self.config.seed, epoch, channels, self.dtype, self.device)
+
+    def _batch(self, rows: np.ndarray, epoch: int | None, noise: Tensor | None, counts: bool) -> Batch:
+        if noise is not None:
+            noise = noise * self.config.features.noise
+        index = torch.from_numpy(rows).to(self.device)
+        inputs = self._feature_rows(rows, epoch) if self._features is not None else self._images(rows, epoch)
+        return Batch(
+            inputs,
+            noise,
+            self._age[index],
+            self._gender[index],
+            self._position[index],
+            rows,
+            counts,
+        )
+
+    def _feature_rows(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        assert self._features is not None
+        views = self._features.shape[1]
+        view: np.ndarray | int = 0
+        if epoch is not None and views > 1:
+            draws = uniforms(self.config.seed, epoch, rows, 1, stream=VIEW_STREAM)[:, 0]
+            view = np.minimum((draws * views).astype(np.int64), views - 1)
+        return self._moved(np.asarray(self._features[rows, view]))
+
+    def _images(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        images = self._moved(self.faces.gather(rows)).permute(0, 3, 1, 2) / 255
+        if epoch is None:
+            return images
+        return self._augment(images, rows, self.config.seed, epoch)
+
+    def _moved(self, array: np.ndarray) -> Tensor:
+        """The array on the device in the run's precision; uint8 crosses the bus, not floats."""
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.dtype)

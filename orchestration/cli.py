@@ -1,0 +1,85 @@
+"""What every command shares: arguments, exit codes, and one message instead of a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+DONE, NOTHING, USER, MACHINE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """The arguments that train and tune have in common."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m orchestration.{command}",
+        description=description,
+        epilog="Any value of the study file can be given as path=value, such as loss.position_weight=0.5"
+        " or search.trials=64.",
+    )
+    made.add_argument(
+        "--space", required=True, metavar="FILE", help="a study file, or a name in search_spaces/"
+    )
+    made.add_argument("--address", metavar="ADDRESS", help="join this Ray cluster (auto, HOST:PORT, ray://…)")
+    made.add_argument(
+        "--fresh", action="store_true", help="set an existing study folder aside and start over"
+    )
+    made.add_argument("--verbose", action="store_true", help="show what Ray logs")
+    made.add_argument("overrides", nargs="*", metavar="path=value", help="values on top of the file's")
+    return made
+
+
+def run(command: Callable[[], int]) -> None:
+    """Call a command's main and exit with its code; a user's mistake is one message and exit 2."""
+    try:
+        sys.exit(_guarded(command))
+    except BrokenPipeError:
+        os._exit(DONE)  # the reader of our output went away
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    from data.errors import DataError
+    from data.errors import MachineError as DataMachineError
+    from orchestration.errors import MachineError, NothingFinished, UserError
+
+    try:
+        require_own_packages()
+        return command()
+    except (UserError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER
+    except (MachineError, DataMachineError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MACHINE
+    except NothingFinished as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NOTHING
+    except KeyboardInterrupt:
+        words = "stopped. Nothing that finished is lost; go on with the same command:"
+        print(f"\n{words}\n  {again()}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def again() -> str:
+    """The command line that was typed."""
+    module = Path(sys.argv[0]).stem
+    return " ".join(["python -m", f"orchestration.{module}", *sys.argv[1:]])
+
+
+def require_own_packages() -> None:
+    """Raise UserError if `data` or `model` on the path are another project's."""
+    import data
+    import model
+    from orchestration.errors import UserError
+
+    home = Path(__file__).resolve().parent.parent
+    for package in (data, model):
+        found = Path(package.__file__ or "").resolve().parent.parent
+        if found != home:
+            raise UserError(
+                f"the package `{package.__name__}` comes from {found}, not from {home};"
+                " another project's folder is earlier on the Python path: run from the project's folder"
+                " or a clean virtual environment"
+            )

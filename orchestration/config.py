@@ -1,0 +1,140 @@
+"""RunConfig: what one run is. Frozen, typed, and nothing in it that is not used.
+
+The defaults are this project's recommendation; search_spaces/rapl.yaml starts from the paper's
+values. Where and how fast a run happens (devices, workers, storage) is not part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.augment import AugmentConfig, FaceSafe
+from model.network import Network
+from model.references import MinError, ReferencesConfig
+
+# Raised whenever a change of the code changes the numbers a run produces.
+RESULT_VERSION = 1
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Section):
+    """Which faces, and which of them are for what."""
+
+    root: str = Field(description="folder made by data.prepare, or synthetic:COUNTxSIZE")
+    protocol: Literal["image_random", "subject_exclusive"] = "image_random"
+    split_seed: int = Field(0, ge=0, description="belongs to the protocol; not a training seed")
+
+
+class LossConfig(Section):
+    """Weights of eq. (8): L = L_age + λ L_gender + μ L_position."""
+
+    gender_weight: float = Field(1.0, ge=0, le=1e4, description="λ")
+    position_weight: float = Field(1.0, ge=0, le=1e4, description="μ")
+
+
+class AdamSettings(Section):
+    """What both kinds of Adam have in common."""
+
+    lr: float = Field(1e-4, gt=0, le=1, description="the backbone's rate when it is trained")
+    head_lr_scale: float = Field(10.0, gt=0, le=1e5, description="neck and heads train at lr × this")
+    head_lr: float = Field(3e-3, gt=0, le=1, description="the one rate of frozen mode")
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    decay_all: bool = Field(False, description="decay norms, biases and P too (the paper does)")
+
+
+class AdamL2(AdamSettings):
+    """torch's Adam with coupled L2, as in the paper."""
+
+    name: Literal["adam_l2"] = "adam_l2"
+
+
+class AdamW(AdamSettings):
+    """Adam with decoupled weight decay."""
+
+    name: Literal["adamw"] = "adamw"
+
+
+OptimizerConfig = Annotated[AdamL2 | AdamW, Field(discriminator="name")]
+
+
+class OneCycle(Section):
+    """Warm up to the rate, anneal to nearly nothing by the last step (Smith & Topin, 2018)."""
+
+    name: Literal["one_cycle"] = "one_cycle"
+    warmup: float = Field(0.3, gt=0, lt=1, description="share of the steps spent rising")
+
+
+class Step(Section):
+    """The rate times `gamma` after every `every` epochs (the paper: 0.1 and 10)."""
+
+    name: Literal["step"] = "step"
+    gamma: float = Field(0.1, gt=0, le=1)
+    every: int = Field(10, ge=1)
+
+
+class Constant(Section):
+    """One rate throughout."""
+
+    name: Literal["constant"] = "constant"
+
+
+ScheduleConfig = Annotated[OneCycle | Step | Constant, Field(discriminator="name")]
+
+
+class FeaturesConfig(Section):
+    """Frozen mode's input: features of a backbone that is not trained."""
+
+    views: tuple[Literal["identity", "hflip"], ...] = Field(
+        ("identity",), min_length=1, description="each epoch draws one view per face"
+    )
+    noise: float = Field(0.1, ge=0, le=10, description="sd of Gaussian noise, in units of a channel's sd")
+
+
+class TrainConfig(Section):
+    """Length, batch and arithmetic."""
+
+    epochs: int = Field(20, ge=1, le=10_000)
+    batch_size: int = Field(64, ge=2, le=1_000_000, description="over all workers together")
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+
+
+class RunConfig(Section):
+    """One run: data, model, losses, optimiser and seed."""
+
+    data: DataConfig
+    model: Network.Config = Field(default_factory=Network.Config)
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = Field(default_factory=AdamL2)
+    schedule: ScheduleConfig = Field(default_factory=OneCycle)
+    augment: AugmentConfig = Field(default_factory=FaceSafe.Config)
+    features: FeaturesConfig = FeaturesConfig()
+    references: ReferencesConfig = Field(default_factory=MinError.Config)
+    train: TrainConfig = TrainConfig()
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="initialisation, order, augmentation, noise")
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone's features are computed once instead of trained."""
+        return not self.model.train_backbone
+
+
+def identity(config: RunConfig, inputs: Mapping[str, Any]) -> str:
+    """A hex digest that two runs share exactly if they are the same experiment but for the seed.
+
+    `inputs` names what paths point to: the data set's fingerprint, split hash and label set, and
+    the SHA-256 of weights. Paths, seed, resources and storage do not take part.
+    """
+    values = config.model_dump(mode="json", exclude={"seed": True, "data": {"root"}})
+    values["model"]["backbone"].pop("weights", None)
+    payload = {"config": values, "inputs": dict(inputs), "result_version": RESULT_VERSION}
+    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,34 @@
+"""Failures a user can act on, with the exit code each one ends a command with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake in a file, path, flag or value. The message is complete; commands exit with 2."""
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with a study file or an override, all at once."""
+
+    def __init__(self, problems: Sequence[str], where: str = "the configuration") -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        head = f"{where}: {count} problem{'s' if count != 1 else ''}"
+        super().__init__("\n  ".join([head, *self.problems]))
+
+
+class MachineError(Exception):
+    """The machine's failure (disk, cluster, another driver's crash); commands exit with 3."""
+
+
+class NothingFinished(Exception):
+    """A search that ended without one finished trial; commands exit with 1."""
+
+
+def nearest(name: str, allowed: Sequence[str]) -> str:
+    """`; did you mean X?` where one of `allowed` is close to `name`, else an empty string."""
+    match = get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {match[0]}?" if match else ""

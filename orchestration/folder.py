@@ -1,0 +1,182 @@
+"""The study folder: what exists. Tune, Optuna and MLflow are rebuilt from it at every start."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestration.config import RunConfig, identity
+from orchestration.errors import UserError
+from orchestration.inputs import Inputs
+from orchestration.layers import flatten
+from orchestration.run import Task, read_metrics
+from orchestration.storage import FORMAT_VERSION, Storage
+from orchestration.study import Study, dump
+
+ENDED = ("complete", "pruned", "failed")
+# What may differ from the study on disk when a command goes on.
+MAY_CHANGE = ("search.trials", "resources.", "storage", "final.", "tracking_uri", "experiment")
+PATHS = ("run.data.root", "run.model.backbone.weights")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial, final seed or single run of a study, as its `state.json` has it."""
+
+    name: str  # trials/0007, finals/0007-seed1, single/seed0
+    status: str = "running"  # running, complete, pruned, failed
+    params: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    attempt: int = 0
+    value: float | None = None
+    reason: str | None = None
+    identity: str = ""
+    fingerprint: str = ""
+    test: dict[str, float] | None = None
+    started: float = 0.0
+    ended: float | None = None
+
+    @property
+    def number(self) -> int:
+        """The number of a trial or of the trial a final seed is of: 7 for trials/0007, finals/0007-seed1."""
+        return int(self.name.split("/")[1].split("-")[0])
+
+
+class StudyFolder:
+    """Reads and writes a study's folder through Storage. One driver at a time (see lock.py)."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.storage = Storage(study.storage).child(study.study)
+
+    def begin(self, inputs: Inputs) -> None:
+        """Compare with what is there, then record the study. Raises UserError on a difference."""
+        hashes = {**inputs.for_identity(), "labels": list(inputs.labels), "format_version": FORMAT_VERSION}
+        mine = dump(self.study)
+        data = self.storage.get("study.yaml")
+        if data is not None:
+            theirs = yaml.safe_load(data)
+            before = self.storage.get_json("inputs.json") or {}
+            changed = difference({**theirs, "inputs": before}, {**mine, "inputs": hashes})
+            if changed:
+                raise UserError(
+                    f"{self.storage.root}: this study was started with other values:\n  "
+                    + "\n  ".join(changed)
+                    + "\ngo on with the old values, choose another name (study=NAME), or start over (--fresh)"
+                )
+        header = f"# python -m orchestration.tune --space {self.storage.root}/study.yaml\n"
+        body = yaml.safe_dump(mine, sort_keys=False, allow_unicode=True)
+        self.storage.put_json("inputs.json", hashes)
+        self.storage.put("study.yaml", (header + body).encode())
+
+    def set_aside(self, name: str = "") -> None:
+        """For --fresh: move what the folder `name` holds to `.before/` beside the study; nothing is deleted.
+
+        The lock stays, since it is held, and so do single runs, which are their own folders.
+        """
+        root = Path(self.storage.root)
+        kept = root.parent / ".before" / f"{root.name}-{time.strftime('%Y%m%d-%H%M%S')}" / name
+        kept.mkdir(parents=True, exist_ok=True)
+        for entry in (root / name).iterdir():
+            if entry.name not in ("driver.lock", "single"):
+                entry.rename(kept / entry.name)
+
+    def members(self, kind: str) -> list[Member]:
+        """All members of a kind (`trials`, `finals`, `single`), in order of their names."""
+        found = []
+        for entry in self.storage.list(kind):
+            state = self.storage.get_json(f"{kind}/{entry}/state.json")
+            if state is not None:
+                state.pop("format_version")
+                found.append(Member(**state))
+        return found
+
+    def put(self, member: Member) -> None:
+        """Write a member's state."""
+        self.storage.put_json(f"{member.name}/state.json", dict(member.__dict__))
+
+    def start(self, member: Member, config: RunConfig, inputs: Inputs) -> Member:
+        """Record that a member runs now: a new attempt, with its resolved config beside it."""
+        member = replace(
+            member,
+            status="running",
+            attempt=member.attempt + 1,
+            started=member.started or time.time(),
+            identity=identity(config, inputs.for_identity()),
+            fingerprint=inputs.fingerprint,
+        )
+        if not self.storage.exists(f"{member.name}/resolved.yaml"):
+            self.storage.put(f"{member.name}/resolved.yaml", self._resolved(member, config))
+        self.put(member)
+        return member
+
+    def end(self, member: Member, status: str, **values: Any) -> Member:
+        """Record a member's end, and drop the checkpoint that was only there to go on from."""
+        member = replace(member, status=status, ended=time.time(), **values)
+        if member.test is not None:
+            self._enter_in_ledger(member)
+        self.put(member)
+        self.storage.delete(f"{member.name}/last.pt")
+        return member
+
+    def _enter_in_ledger(self, member: Member) -> None:
+        """One line for every evaluation of the test part; the study's driver is its one writer."""
+        data = self.storage.get("test_ledger.jsonl") or b""
+        if f'"{member.name}"'.encode() not in data:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
+            entry = {"time": stamp, "run": member.name, "identity": member.identity}
+            self.storage.put("test_ledger.jsonl", data + json.dumps(entry).encode() + b"\n")
+
+    def test_scores(self, member: Member) -> dict[str, float] | None:
+        """The test metrics its workers left, if they scored the test part."""
+        result = self.storage.get_json(f"{member.name}/result.json")
+        return dict(result["test"]) if result is not None else None
+
+    def lines(self, member: Member) -> list[dict[str, Any]]:
+        """The member's metrics, one dictionary an epoch."""
+        return read_metrics(self.storage.child(member.name))
+
+    def task(self, member: Member, config: RunConfig, inputs: Inputs, test: bool) -> Task:
+        """What the member's workers are told."""
+        objective = self.study.objective
+        return Task(
+            config,
+            inputs,
+            f"{self.storage.root}/{member.name}",
+            member.attempt,
+            objective.metric,
+            objective.mode,
+            test,
+        )
+
+    def resolved(self, member: Member) -> dict[str, Any]:
+        """The member's `resolved.yaml`: a study file of its own."""
+        return dict(yaml.safe_load(self.storage.get(f"{member.name}/resolved.yaml") or b"{}"))
+
+    def _resolved(self, member: Member, config: RunConfig) -> bytes:
+        study = {
+            "study": f"{self.study.study}-{member.name.replace('/', '-')}",
+            "run": config.model_dump(mode="json"),
+            "objective": dump(self.study.objective),
+            "resources": dump(self.study.resources),
+            "storage": self.study.storage,
+        }
+        header = f"# python -m orchestration.train --space {self.storage.root}/{member.name}/resolved.yaml\n"
+        return (header + yaml.safe_dump(study, sort_keys=False, allow_unicode=True)).encode()
+
+
+def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
+    """Lines `path: was X, received Y` for what may not change on going on. Paths may: hashes decide."""
+    old, new = flatten(theirs), flatten(mine)
+    lines = []
+    for path in sorted(set(old) | set(new)):
+        if path.startswith(MAY_CHANGE) or path in PATHS or old.get(path) == new.get(path):
+            continue
+        lines.append(f"{path}: was {old.get(path)!r}, received {new.get(path)!r}")
+    return lines

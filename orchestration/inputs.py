@@ -1,0 +1,114 @@
+"""What a run reads, found and checked before anything starts: data set, split, weights, features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from data import cache, splits
+from data.faces import Faces
+from model.errors import WeightsError
+from model.weights import load_backbone
+from orchestration.config import RunConfig
+from orchestration.errors import UserError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Absolute paths of a run's inputs, and the hashes that say what they are."""
+
+    data: str
+    fingerprint: str
+    split_hash: str
+    labels: tuple[int, ...]
+    weights: str | None = None
+    weights_sha256: str | None = None
+    features: str | None = None
+
+    def for_identity(self) -> dict[str, Any]:
+        """What takes part in a run's identity: hashes and labels, no paths."""
+        values = asdict(self)
+        return {k: values[k] for k in ("fingerprint", "split_hash", "labels", "weights_sha256")}
+
+
+def resolve(config: RunConfig) -> Inputs:
+    """Open and hash everything but the features. Raises DataError with what to do."""
+    root = cache.local(config.data.root)
+    faces = Faces.open(root)
+    split = splits.load(faces, config.data.protocol, config.data.split_seed)
+    weights = config.model.backbone.weights
+    path = cache.local(weights) if weights is not None else None
+    return Inputs(
+        data=str(root),
+        fingerprint=faces.fingerprint,
+        split_hash=split.hash,
+        labels=tuple(faces.labels),
+        weights=str(path) if path is not None else None,
+        weights_sha256=file_sha256(str(path), path.stat().st_mtime_ns) if path is not None else None,
+    )
+
+
+@lru_cache(maxsize=64)
+def file_sha256(path: str, modified: int) -> str:
+    """SHA-256 of a file in hex; `modified` makes a changed file a new question."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_weights(config: RunConfig, inputs: Inputs) -> None:
+    """Load the weights once, before anything starts. Raises UserError with every key that differs."""
+    if inputs.weights is None:
+        if config.frozen:
+            raise UserError(
+                "model.backbone.weights: missing; features of a frozen backbone without pretrained weights"
+                " mean nothing. Give a checkpoint or set model.train_backbone=true"
+            )
+        return
+    try:
+        load_backbone(config.model.backbone.build(), inputs.weights)
+    except WeightsError as error:
+        raise UserError(
+            f"model.backbone.weights: does not fit {config.model.backbone.name}: {error}"
+        ) from None
+
+
+class Prepared:
+    """The inputs of every config of a study: resolved, checked, and features computed, once."""
+
+    def __init__(self, configs: Iterable[RunConfig], features: Callable[[RunConfig, Inputs], Path]) -> None:
+        """`features` gives the feature file of a run whose backbone is frozen."""
+        self._known: dict[str, Inputs] = {}
+        self._features = features
+        for config in configs:
+            key = _key(config)
+            if key not in self._known:
+                found = resolve(config)
+                check_weights(config, found)
+                self._known[key] = found
+
+    def compute(self, configs: Iterable[RunConfig]) -> None:
+        """Have every feature file made that these runs read."""
+        for config in configs:
+            found = self._known[_key(config)]
+            if config.frozen and found.features is None:
+                path = self._features(config, found)
+                self._known[_key(config)] = replace(found, features=str(path))
+
+    def inputs(self, config: RunConfig) -> Inputs:
+        """The inputs of one run."""
+        return self._known[_key(config)]
+
+
+def _key(config: RunConfig) -> str:
+    parts = {
+        "data": config.data.model_dump(mode="json"),
+        "backbone": config.model.backbone.model_dump(mode="json"),
+        "train_backbone": config.model.train_backbone,
+        "views": config.features.views,
+    }
+    return json.dumps(parts, sort_keys=True)

@@ -1,0 +1,93 @@
+"""What a study still has to run, and what came out of what it ran. Reads the study folder only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import mean, stdev
+
+from orchestration.console import Console, number
+from orchestration.folder import ENDED, Member, StudyFolder
+
+
+def ranked(folder: StudyFolder) -> list[Member]:
+    """Finished trials, best validation value first; ties by number."""
+    sign = 1 if folder.study.objective.mode == "min" else -1
+    complete = [m for m in folder.members("trials") if m.status == "complete" and m.value is not None]
+    return sorted(complete, key=lambda m: (sign * (m.value or 0.0), m.number))
+
+
+def tally(folder: StudyFolder) -> dict[str, int]:
+    """How many trials are in which state."""
+    counts = Counter(m.status for m in folder.members("trials"))
+    return {
+        status: counts[status] for status in ("complete", "pruned", "failed", "running") if counts[status]
+    }
+
+
+def final_seeds(folder: StudyFolder) -> list[int]:
+    """Seeds that no trial of the search used."""
+    first = folder.study.config().seed + 1
+    return list(range(first, first + folder.study.final.seeds))
+
+
+def wanted_finals(folder: StudyFolder) -> list[Member]:
+    """The final runs of the best trials, whether they ran or not."""
+    return [
+        Member(f"finals/{trial.number:04d}-seed{seed}", params=trial.params, seed=seed)
+        for trial in ranked(folder)[: folder.study.final.top_k]
+        for seed in final_seeds(folder)
+    ]
+
+
+def finals(folder: StudyFolder) -> list[Member]:
+    """The final runs that have not ended; a killed one goes on with its own record."""
+    known = {m.name: m for m in folder.members("finals")}
+    members = [known.get(m.name, m) for m in wanted_finals(folder)]
+    return [m for m in members if m.status not in ENDED]
+
+
+def missing(folder: StudyFolder) -> tuple[int, int]:
+    """How many trials, and how many final runs as far as known, are still to run."""
+    ended = sum(m.status in ENDED for m in folder.members("trials"))
+    trials = max(0, folder.study.search.trials - ended)
+    wanted = folder.study.final.top_k * folder.study.final.seeds if trials else len(finals(folder))
+    return trials, wanted
+
+
+def console(folder: StudyFolder) -> Console:
+    """The console of a search that may have begun earlier."""
+    objective = folder.study.objective
+    ended = sum(m.status in ENDED for m in folder.members("trials"))
+    best = next((m.value for m in ranked(folder)), None)
+    total = max(folder.study.search.trials, ended)
+    return Console(total, objective.metric, objective.mode, ended, best)
+
+
+def finals_console(folder: StudyFolder, members: list[Member]) -> Console:
+    """The console of the final runs."""
+    objective = folder.study.objective
+    return Console(len(members), objective.metric, objective.mode)
+
+
+def final_rows(folder: StudyFolder) -> list[str]:
+    """One line per finalist: validation and test mean with sd over its seeds, best validation first."""
+    known = {m.name: m for m in folder.members("finals") if m.test}
+    groups: dict[int, list[Member]] = {}
+    for member in wanted_finals(folder):
+        if member.name in known:
+            groups.setdefault(member.number, []).append(known[member.name])
+    sign = 1 if folder.study.objective.mode == "min" else -1
+    rows = []
+    for trial, members in sorted(groups.items(), key=lambda g: sign * mean(m.value or 0.0 for m in g[1])):
+        validation = spread([m.value or 0.0 for m in members])
+        test = spread([(m.test or {})["age_mae"] for m in members])
+        seeds = ", ".join(str(m.seed) for m in members)
+        rows.append(f"final trial {trial}: validation {validation}, test MAE {test} years (seeds {seeds})")
+    return rows
+
+
+def spread(values: list[float]) -> str:
+    """`mean ± sd` (ddof 1), or the one value."""
+    if len(values) == 1:
+        return f"{number(values[0])} (one seed)"
+    return f"{mean(values):.3f} ± {stdev(values):.3f}"

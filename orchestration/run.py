@@ -1,0 +1,140 @@
+"""One run and its folder: steps a Training, writes metrics and checkpoints, goes on after a kill.
+
+A run's folder has one writer of `metrics.jsonl`, `last.pt` and `best.pt`: rank 0 of the run.
+`state.json` is the driver's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from orchestration import checkpoint
+from orchestration.config import RunConfig
+from orchestration.inputs import Inputs
+from orchestration.storage import Storage
+from orchestration.training import Diverged, Training
+
+CHECKPOINT_SECONDS = 30.0
+
+
+class Superseded(RuntimeError):
+    """Another driver took this run over; its leftover worker must stop writing."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is told: which run, where its folder is, what it reads, and its attempt."""
+
+    config: RunConfig
+    inputs: Inputs
+    folder: str
+    attempt: int
+    metric: str = "val/age_mae"
+    mode: str = "min"
+    test: bool = False  # keep the best epoch and score the test part with it
+
+
+class Run:
+    """A Training with its folder. `step()` is one epoch, recorded."""
+
+    def __init__(self, task: Task, device: torch.device) -> None:
+        self.task = task
+        self.storage = Storage(task.folder)
+        self.training = Training(task.config, task.inputs, device)
+        self.lines: list[dict[str, Any]] = []
+        self._saved_at = time.monotonic()
+        self._resume()
+
+    @property
+    def writes(self) -> bool:
+        """Whether this worker is the one that writes."""
+        return self.training.workers.rank == 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.training.finished
+
+    def _resume(self) -> None:
+        state = checkpoint.get(self.storage, "last.pt")
+        if state is not None:
+            self.training.load(state)
+        self.lines = read_metrics(self.storage)[: self.training.epoch]
+
+    def step(self) -> dict[str, Any]:
+        """Train an epoch, write its line, and the checkpoint when it is due. Returns the line."""
+        report: dict[str, Any] = dict(self.training.step())
+        report["best"] = self._best(report)
+        report["time"] = time.time()
+        self.lines.append(report)
+        if self.writes:
+            self._write(report)
+        return report
+
+    def _best(self, report: dict[str, Any]) -> float:
+        values = [line[self.task.metric] for line in self.lines] + [report[self.task.metric]]
+        return float(min(values) if self.task.mode == "min" else max(values))
+
+    def _write(self, report: dict[str, Any]) -> None:
+        self._require_current()
+        # The best checkpoint goes first: a line never names a best epoch that is not on disk.
+        if self.task.test and report["best"] == report[self.task.metric]:
+            checkpoint.put(self.storage, "best.pt", self.training.state())
+        due = time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
+        if due or (self.finished and self.task.test):
+            checkpoint.put(self.storage, "last.pt", self.training.state())
+            self._saved_at = time.monotonic()
+        put_metrics(self.storage, self.lines)
+
+    def _require_current(self) -> None:
+        state = self.storage.get_json("state.json") or {}
+        if (state.get("attempt"), state.get("status")) != (self.task.attempt, "running"):
+            raise Superseded(f"{self.task.folder}: ended, or continued by another driver")
+
+    def conclude(self) -> None:
+        """After the last epoch: score the test part with the best epoch, where the task asks for it.
+
+        Only finals, single runs and ablation seeds ask. Every worker calls this; one writes
+        `result.json` and the entry in the study's test ledger.
+        """
+        if not self.task.test or self.storage.exists("result.json"):
+            return
+        state = checkpoint.get(self.storage, "best.pt")
+        assert state is not None, "a run that scores test data keeps its best checkpoint"
+        self.training.network.load_state_dict(state["network"])
+        scores = self.training.evaluate("test")
+        if self.writes:
+            self._require_current()
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
+            self.storage.put_json(
+                "result.json", {"best_epoch": state["epoch"], "test": scores, "time": stamp}
+            )
+
+
+def read_metrics(storage: Storage) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl`, oldest first; empty where there is none."""
+    data = storage.get("metrics.jsonl") or b""
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def put_metrics(storage: Storage, lines: list[dict[str, Any]]) -> None:
+    """Replace `metrics.jsonl` whole."""
+    storage.put("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """The report of a run that failed: its reason in one line, and where it happened."""
+    if isinstance(error, (Diverged, Superseded)):
+        reason = str(error)
+    elif isinstance(error, torch.OutOfMemoryError):
+        reason = f"out of memory: {str(error).splitlines()[0]}"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    last = traceback.format_exception(error)[-3:]
+    return {"failed": reason, "where": "".join(last)[-2000:], "done": True}

@@ -1,0 +1,97 @@
+"""One run outside a search: in this process, or in Ray Train workers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from orchestration.console import duration, number
+from orchestration.folder import Member
+from orchestration.run import Run, failure
+from orchestration.session import Opened, one_thread_pool
+from orchestration.tracking import Tracker
+
+
+class EpochLines:
+    """A console that prints a line for every epoch of one run."""
+
+    def __init__(self, epochs: int, metric: str) -> None:
+        self.epochs = epochs
+        self.metric = metric
+        self._start = time.monotonic()
+        self._first: int | None = None
+
+    def started(self, member: Member) -> None:
+        """The run begins, or goes on."""
+
+    def epoch(self, member: Member, line: Mapping[str, Any]) -> None:
+        """An epoch is over."""
+        epoch = int(line["epoch"])
+        self._first = epoch - 1 if self._first is None else self._first
+        pace = (time.monotonic() - self._start) / (epoch - self._first)
+        losses = "  ".join(
+            f"{key[6:-5]} {number(line[key])}"
+            for key in ("train/age_loss", "train/gender_loss", "train/position_loss")
+            if key in line
+        )
+        print(
+            f"epoch {epoch}/{self.epochs}  loss: {losses}  {self.metric} {number(line[self.metric])}"
+            f"  best {number(line['best'])}  {line['train/images_per_second']:,.0f} images/s"
+            f"  {duration(pace * (self.epochs - epoch))} left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def ended(self, member: Member) -> None:
+        """The run is over; the command's summary says how."""
+
+
+def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
+    """Train in this process, on its GPU if torch sees one and the study wants it."""
+    config = opened.study.config(seed=member.seed)
+    resources = opened.study.resources
+    inputs = opened.prepared.inputs(config)
+    folder = opened.folder
+    use_gpu = torch.cuda.is_available() and resources.device != "cpu" and resources.gpus_per_worker != 0
+    member = folder.start(member, config, inputs)
+    lines = EpochLines(config.train.epochs, opened.study.objective.metric)
+    with one_thread_pool(resources.cpus_per_worker):
+        try:
+            run = Run(
+                folder.task(member, config, inputs, test=True), torch.device("cuda" if use_gpu else "cpu")
+            )
+            while not run.finished:
+                lines.epoch(member, run.step())
+                tracker.wake()
+            run.conclude()
+        except RuntimeError as error:  # a diverged loss, or memory
+            return folder.end(
+                member, "failed", value=best(folder.lines(member)), reason=failure(error)["failed"]
+            )
+    return folder.end(member, "complete", value=best(run.lines), test=folder.test_scores(member))
+
+
+def best(lines: list[dict[str, Any]]) -> float | None:
+    """The best value of a run's lines."""
+    return float(lines[-1]["best"]) if lines else None
+
+
+def run_in_workers(
+    opened: Opened, member: Member, tracker: Tracker, address: str | None, verbose: bool
+) -> Member:
+    """Train in a Ray Train group: the engine of the search, with one member."""
+    from orchestration import cluster
+    from orchestration.engine import Engine, Listed
+
+    config = opened.configs[0]
+    with cluster.session(address, dashboard=True, verbose=verbose) as capacity:
+        placement = cluster.placement(opened.study.resources, config.frozen, capacity)
+        lines = EpochLines(config.train.epochs, opened.study.objective.metric)
+        engine = Engine(opened.folder, opened.prepared, placement, lines, tracker)
+        engine.run(Listed([member]), test=True)
+    (ended,) = [m for m in opened.folder.members("single") if m.name == member.name]
+    return ended

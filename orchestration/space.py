@@ -1,0 +1,217 @@
+"""What a search may change: checks against RunConfig, and one sample from an Optuna trial."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from orchestration.config import RunConfig
+from orchestration.errors import ConfigError
+from orchestration.fields import Leaf, leaves, suggestion
+from orchestration.layers import Flat, flatten, layered
+from orchestration.study import Param, Study, default_names
+
+# Values that decide which features a frozen run reads: enumerated before trials start.
+INPUT_PREFIXES = ("data.", "model.backbone.", "model.train_backbone", "features.views")
+# Values that reach age only through shared trainable layers.
+SHARED_ONLY = ("loss.", "references.", "model.gender_head", "model.position_head.")
+
+
+class Suggests(Protocol):
+    """The part of optuna.Trial that sampling needs."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = ...) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = ...) -> int: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+def sample(study: Study, trial: Suggests) -> Flat:
+    """One point of the space; a parameter whose `when` does not hold is not drawn."""
+    drawn: Flat = {}
+    fixed = layered([default_names(), flatten(study.run)])
+    for path in in_order(study.space):
+        param = study.space[path]
+        if holds(param.when, {**fixed, **drawn}):
+            drawn[path] = _draw(trial, path, param)
+    return drawn
+
+
+def _draw(trial: Suggests, path: str, param: Param) -> Any:
+    if param.choices is not None:
+        return json.loads(trial.suggest_categorical(path, encoded_choices(param)))
+    assert param.low is not None and param.high is not None
+    if is_integer(path):
+        return trial.suggest_int(path, int(param.low), int(param.high), log=param.log)
+    return trial.suggest_float(path, param.low, param.high, log=param.log)
+
+
+def encoded_choices(param: Param) -> list[str]:
+    """Choices as Optuna stores them: JSON text, since they may be lists."""
+    return [json.dumps(choice) for choice in param.choices or ()]
+
+
+def encoded(study: Study, point: Mapping[str, Any]) -> Flat:
+    """A sample as Optuna stores it."""
+    return {k: json.dumps(v) if study.space[k].choices is not None else v for k, v in point.items()}
+
+
+def holds(when: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether every condition is met; a condition is a value or a list of allowed values."""
+    for path, wanted in when.items():
+        allowed = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+        if path not in values or values[path] not in allowed:
+            return False
+    return True
+
+
+def in_order(space: Mapping[str, Param]) -> list[str]:
+    """The paths such that what a `when` names comes before it. Raises ConfigError on a circle."""
+    order: list[str] = []
+    waiting = list(space)
+    while waiting:
+        ready = [p for p in waiting if all(w not in waiting for w in space[p].when)]
+        if not ready:
+            raise ConfigError([f"space.{p}.when: conditions form a circle" for p in waiting], "space")
+        order += ready
+        waiting = [p for p in waiting if p not in ready]
+    return order
+
+
+def is_integer(path: str) -> bool:
+    """Whether RunConfig takes a whole number at this path."""
+    return all(leaf.field.annotation is int for leaf in leaves(RunConfig)[path])
+
+
+def own_values(study: Study) -> Flat:
+    """The file's own point of the space: the first trial under `start_from: run`."""
+    values = flatten(study.config().model_dump(mode="json"))
+    return {p: values[p] for p in in_order(study.space) if holds(study.space[p].when, values)}
+
+
+def space_problems(study: Study) -> list[str]:
+    """Everything that is wrong with `space:`, before anything starts."""
+    known = leaves(RunConfig)
+    found: list[str] = []
+    try:
+        in_order(study.space)
+    except ConfigError as error:
+        return error.problems
+    for path, param in study.space.items():
+        if path not in known:
+            found.append(f"space.{path}: no such value in a run{suggestion(path, known)}")
+            continue
+        found += [
+            f"space.{path}.when.{p}: no such value in a run{suggestion(p, known)}"
+            for p in param.when
+            if p not in known
+        ]
+        found += _reachable(study, path, known[path]) or _values_fit(study, path, param)
+    if found:
+        return found
+    return _first_trial(study) + _frozen_reach(study) + _epochs_fixed(study)
+
+
+def _reachable(study: Study, path: str, options: list[Leaf]) -> list[str]:
+    """A value of one union member needs that member: fixed in `run:` or required by `when`."""
+    fixed = flatten(study.config().model_dump(mode="json"))
+    when = study.space[path].when
+    for leaf in options:
+        pinned = [
+            holds({n: v}, {**fixed, **_pinned(when)}) and (n not in study.space or n in when)
+            for n, v in leaf.conditions
+            if n != path
+        ]
+        if all(pinned):
+            return []
+    wanted = " or ".join(", ".join(f"{n}: {v}" for n, v in leaf.conditions) for leaf in options)
+    return [f"space.{path}: exists only with {wanted}; add it to the parameter's `when`"]
+
+
+def _pinned(when: Mapping[str, Any]) -> Flat:
+    return {k: v[0] if isinstance(v, list) and v else v for k, v in when.items()}
+
+
+def _values_fit(study: Study, path: str, param: Param) -> list[str]:
+    if param.choices is not None:
+        candidates: list[Any] = list(param.choices)
+    elif is_integer(path):
+        bounds = [param.low, param.high]
+        if any(b is not None and b != int(b) for b in bounds):
+            return [f"space.{path}: takes whole numbers, received low {param.low:g}, high {param.high:g}"]
+        candidates = [int(b) for b in bounds if b is not None]
+    else:
+        candidates = [param.low, param.high]
+    found: list[str] = []
+    for value in candidates:
+        try:
+            study.config({**_pinned(param.when), path: value})
+        except ConfigError as error:
+            found += [f"space.{problem}" for problem in error.problems]
+    return found
+
+
+def _first_trial(study: Study) -> list[str]:
+    if study.search.start_from != "run":
+        return []
+    found = []
+    for path, value in own_values(study).items():
+        param = study.space[path]
+        if param.choices is not None:
+            inside = value in [list(c) if isinstance(c, tuple) else c for c in param.choices]
+        else:
+            assert param.low is not None and param.high is not None
+            inside = param.low <= value <= param.high
+        if not inside:
+            found.append(
+                f"space.{path}: the file's own value {value!r} is the first trial but lies outside;"
+                " widen the space or set search.start_from: none"
+            )
+    return found
+
+
+def _frozen_reach(study: Study) -> list[str]:
+    """Without a shared trainable layer λ, μ and references cannot change the age estimate."""
+    config = study.config()
+    neck_searched = any(p.startswith("model.neck.") for p in study.space)
+    if not config.frozen or config.model.neck.name != "none" or neck_searched:
+        return []
+    return [
+        f"space.{path}: cannot affect age with a frozen backbone and no neck; set model.neck.name: mlp"
+        for path in study.space
+        if path.startswith(SHARED_ONLY)
+    ]
+
+
+def _epochs_fixed(study: Study) -> list[str]:
+    if study.search.scheduler != "none" and "train.epochs" in study.space:
+        return [
+            "space.train.epochs: schedules of different length are not comparable at one epoch;"
+            " fix it, or set search.scheduler: none"
+        ]
+    return []
+
+
+def input_variants(study: Study) -> list[RunConfig]:
+    """A config for every combination of searched values that decides what data a run reads."""
+    searched = {p: q for p, q in study.space.items() if p.startswith(INPUT_PREFIXES)}
+    options = [[(p, c) for c in q.choices or ()] for p, q in searched.items()]
+    configs = []
+    for combination in itertools.product(*options):
+        point = dict(combination)
+        values = {**flatten(study.run), **point}
+        active = {p: v for p, v in point.items() if holds(searched[p].when, values)}
+        configs.append(study.config(active))
+    return configs
+
+
+def varying_keys(study: Study) -> list[str]:
+    """Every dotted key that some trial of the study can have, sorted; the union of their params."""
+    keys = set(flatten(study.config().model_dump(mode="json")))
+    for path, param in study.space.items():
+        for choice in param.choices or ():
+            if path.endswith(".name"):
+                point = {**_pinned(param.when), path: choice}
+                keys |= set(flatten(study.config(point).model_dump(mode="json")))
+    return sorted(keys)

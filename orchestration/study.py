@@ -1,0 +1,197 @@
+"""The study file: what must exist. The YAML's schema, read once, checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from orchestration import fields
+from orchestration.config import DataConfig, RunConfig, Section
+from orchestration.errors import ConfigError, UserError, nearest
+from orchestration.layers import Flat, flatten, layered, nest, parse_overrides
+
+SCALAR = bool | int | float | str | None
+
+
+class Param(Section):
+    """What the search may do with one value: a range, or a list of choices."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] | None = Field(None, min_length=1)
+    when: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Param:
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("give either low and high, or choices")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        if self.log and (self.low is None or self.low <= 0):
+            raise ValueError("log needs low above 0")
+        return self
+
+
+class Objective(Section):
+    """What the search minimises or maximises; validation only."""
+
+    metric: str = Field("val/age_mae", pattern=r"^val/")
+    mode: Literal["min", "max"] = "min"
+
+
+class Search(Section):
+    """How the space is searched."""
+
+    sampler: Literal["tpe", "random"] = "tpe"
+    trials: int = Field(32, ge=1, le=1_000_000)
+    scheduler: Literal["asha", "none"] = "asha"
+    grace: int | None = Field(None, ge=1, description="epochs before ASHA may stop; default a quarter")
+    reduction: float = Field(3.0, gt=1, le=100, description="ASHA keeps one in this many at a rung")
+    startup: int = Field(8, ge=1, description="random trials before TPE models anything")
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    start_from: Literal["run", "none"] = Field("run", description="first trial: the file's own values")
+
+
+class Final(Section):
+    """Fresh seeds of the best trials; only these ever see the test part."""
+
+    top_k: int = Field(1, ge=0, le=1000)
+    seeds: int = Field(3, ge=1, le=1000)
+
+
+class Resources(Section):
+    """Where a run runs. Never part of what it is."""
+
+    launcher: Literal["auto", "inline", "train"] = "auto"
+    workers: int = Field(1, ge=1, le=4096)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus_per_worker: float | Literal["auto"] = "auto"
+    cpus_per_worker: int = Field(1, ge=1, le=1024)
+    concurrent: int | Literal["auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Resources:
+        if self.workers > 1 and self.launcher == "inline":
+            raise ValueError("workers above 1 need launcher train or auto")
+        if self.gpus_per_worker != "auto" and not 0 <= self.gpus_per_worker <= 16:
+            raise ValueError("gpus_per_worker must be auto or between 0 and 16")
+        if self.device == "cpu" and self.gpus_per_worker not in ("auto", 0):
+            raise ValueError("device: cpu with gpus_per_worker above 0")
+        if self.concurrent != "auto" and self.concurrent < 1:
+            raise ValueError("concurrent must be auto or at least 1")
+        return self
+
+
+class Study(Section):
+    """A whole study file. `run` is the resolved RunConfig's input, `space` what may change."""
+
+    study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder and MLflow name")
+    run: dict[str, Any]
+    space: dict[str, Param] = Field(default_factory=dict)
+    objective: Objective = Objective()
+    search: Search = Search()
+    final: Final = Final()
+    resources: Resources = Resources()
+    storage: str = Field("runs", description="folder that holds study folders")
+    experiment: str | None = Field(None, description="MLflow experiment; default the study's name")
+    tracking_uri: str | None = Field(None, description="MLflow server; default SQLite in storage")
+
+    def config(self, sample: Mapping[str, Any] | None = None, seed: int | None = None) -> RunConfig:
+        """The run with a sample of the space on top. Raises ConfigError."""
+        layers: list[Mapping[str, Any]] = [flatten(self.run), sample or {}]
+        if seed is not None:
+            layers.append({"seed": seed})
+        return run_config(layered([default_names(), *layers]))
+
+
+def default_names() -> Flat:
+    """`X.name` of every union's default class, so that a layer's change of class is seen."""
+    values = RunConfig(data=DataConfig(root="")).model_dump(mode="json")
+    return {path: value for path, value in flatten(values).items() if path.endswith(".name")}
+
+
+def run_config(flat: Mapping[str, Any]) -> RunConfig:
+    """A RunConfig from flat values. Raises ConfigError with every problem."""
+    nested = nest(flat)
+    try:
+        return RunConfig.model_validate(nested)
+    except ValidationError as error:
+        raise ConfigError(fields.problems(error, RunConfig, nested), "run") from None
+
+
+def load(space: str, overrides: Sequence[str] = ()) -> Study:
+    """The study of a file or of a name in search_spaces/, with command-line values on top.
+
+    Raises UserError (no such file, not YAML) or ConfigError (every wrong key and value at once).
+    """
+    path = find(space)
+    raw = _read(path)
+    sections = set(Study.model_fields)
+    top = {k: v for k, v in raw.items() if k in sections}
+    unknown = [f"{k}: unknown key{nearest(k, sorted(sections))}" for k in raw if k not in sections]
+    flat = parse_overrides(overrides)
+    run = {k: v for k, v in flat.items() if k.split(".")[0] not in sections - {"run"}}
+    study_level = {k: v for k, v in flat.items() if k not in run}
+    run = {k.removeprefix("run."): v for k, v in run.items()}
+    file_run = flatten(top.get("run") or {})
+    top["run"] = nest(layered([default_names(), file_run, run]))
+    top["space"] = {k: v for k, v in (top.get("space") or {}).items() if k not in run}
+    top = _merge(top, nest(study_level))
+    return _checked(top, unknown, str(path))
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {k: _merge(below[k], v) for k, v in above.items() if isinstance(v, dict) and below.get(k)}
+    return {**below, **above, **both}
+
+
+def _checked(top: dict[str, Any], unknown: list[str], where: str) -> Study:
+    found = list(unknown)
+    study: Study | None = None
+    try:
+        study = Study.model_validate(top)
+    except ValidationError as error:
+        found += fields.problems(error, Study, top)
+    try:
+        RunConfig.model_validate(top["run"])
+    except ValidationError as error:
+        found += fields.problems(error, RunConfig, top["run"])
+    if not found and study is not None:
+        from orchestration.space import space_problems
+
+        found += space_problems(study)
+    if found or study is None:
+        raise ConfigError(found, where)
+    return study
+
+
+def find(space: str) -> Path:
+    """A path as given, or a file of search_spaces/ by its name. Raises UserError."""
+    given = Path(space)
+    library = Path(__file__).resolve().parent.parent / "search_spaces"
+    for candidate in (given, library / space, library / f"{space}.yaml"):
+        if candidate.is_file():
+            return candidate.resolve()
+    names = sorted(p.relative_to(library).as_posix() for p in library.rglob("*.yaml"))
+    hint = nearest(space, names) or f"; search_spaces/ has: {', '.join(names)}"
+    raise UserError(f"--space {space}: no such file{hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: expected a mapping with `study:` and `run:`, received {type(raw).__name__}")
+    return raw
+
+
+def dump(model: BaseModel) -> dict[str, Any]:
+    """A JSON- and YAML-ready dictionary of a config."""
+    return model.model_dump(mode="json", exclude_none=False)

@@ -1,0 +1,243 @@
+"""The one training loop, as a stepper: `Training(...).step()` is one epoch. Imports no Ray.
+
+Notable: losses are sums over known labels divided by the count over all workers; references are
+selected over all workers' samples at an epoch's end (Algorithm 1); no random state exists, so a
+run continued from a checkpoint gives the numbers of one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from data import splits
+from data.faces import Faces
+from model.metrics import Metrics
+from model.network import LossTerms, Network, Outputs
+from model.rapl import Rapl
+from model.references import Pass, Summary
+from model.weights import load_backbone
+from orchestration import optim
+from orchestration.batches import DTYPES, Batch, Batches
+from orchestration.config import RunConfig
+from orchestration.inputs import Inputs
+from orchestration.seeds import seed_of
+from orchestration.workers import Workers
+
+
+class Diverged(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class Training:
+    """One run in one worker. `step()` trains an epoch and validates; `evaluate()` scores a part."""
+
+    def __init__(self, config: RunConfig, inputs: Inputs, device: torch.device) -> None:
+        self.config = config
+        self.inputs = inputs
+        self.device = device
+        self.workers = Workers()
+        self.epoch = 0
+        faces = Faces.open(inputs.data)
+        split = splits.load(faces, config.data.protocol, config.data.split_seed)
+        if split.hash != inputs.split_hash:
+            raise RuntimeError(f"{inputs.data}: the split changed since this run was planned")
+        self.batches = Batches(config, faces, split, self.workers, device, inputs.features)
+        self.network = self._build(torch.from_numpy(faces.ages[split.train].astype("float64")))
+        self.module: nn.Module = self.network
+        if self.workers.count > 1:
+            self.module = DistributedDataParallel(self.network, broadcast_buffers=False)
+        self.optimizer = optim.optimizer(config, self.network)
+        self.schedule = optim.Schedule(config, self.optimizer, self.batches.steps())
+        self.strategy = config.references.build()
+        self.references_next: Tensor | None = None
+        self._pass: Pass | None = None
+        self._position_active = False
+
+    def _build(self, train_ages: Tensor) -> Network:
+        torch.manual_seed(seed_of(self.config.seed, "initialisation"))
+        mean, sd = float(train_ages.mean()), float(train_ages.std(correction=0))
+        channels = self.batches.feature_channels
+        network = Network(self.config.model, self.inputs.labels, mean, sd or 1.0, channels)
+        if channels is not None:
+            network.set_feature_statistics(*self.batches.feature_statistics())
+        elif self.inputs.weights is not None and network.backbone is not None:
+            load_backbone(network.backbone, self.inputs.weights)
+        network = network.to(self.device, DTYPES[self.config.train.precision])
+        synchronise = self.config.model.batch_norm == "sync" and self.device.type == "cuda"
+        if self.workers.count > 1 and synchronise:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return network
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.config.train.epochs
+
+    def step(self) -> dict[str, float]:
+        """Train one epoch, choose the next references, validate. Returns the epoch's metrics.
+
+        Raises Diverged if the loss is not finite.
+        """
+        start = time.perf_counter()
+        self._use_references()
+        self.network.train()
+        sums = torch.zeros(6, dtype=torch.float64, device=self.device)
+        for index, batch in enumerate(self.batches.train(self.epoch)):
+            torch.manual_seed(seed_of(self.config.seed, "dropout", self.epoch, index, self.workers.rank))
+            sums += self._update(batch).double()
+            self.schedule.after_step()
+        self.schedule.after_epoch()
+        losses = self._train_losses(self.workers.sum(sums))
+        seconds = time.perf_counter() - start
+        self._average_batch_norm()
+        self._select_references()
+        self.epoch += 1
+        images = len(self.batches.split.train)
+        return {
+            "epoch": self.epoch,
+            **losses,
+            **{f"val/{name}": value for name, value in self.evaluate("val").items()},
+            **self._diagnostics(),
+            "train/learning_rate": self.optimizer.param_groups[-1]["lr"],
+            "train/seconds": seconds,
+            "train/images_per_second": images / seconds,
+        }
+
+    def _update(self, batch: Batch) -> Tensor:
+        """One optimiser step. Returns this worker's sums and counts of the three losses: [6]."""
+        # A worker without a share must not move its batch-norm statistics.
+        if self.network.training != batch.counts:
+            self.network.train(batch.counts)
+        with self._autocast():
+            outputs: Outputs = self.module(batch.inputs, batch.noise)
+        terms = self.network.losses(outputs, batch.age, batch.gender)
+        mine = _stacked(terms) * (1.0 if batch.counts else 0.0)
+        totals = self.workers.sum(mine.detach().clone())
+        loss = self._joint(mine, totals)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not self._position_active and self.network.position_head is not None:
+            # A zero gradient would still let coupled L2 decay these parameters.
+            for parameter in self.network.position_head.parameters():
+                parameter.grad = None
+        self.optimizer.step()
+        if batch.counts:
+            self._record(batch, outputs)
+        return mine.detach()
+
+    def _joint(self, mine: Tensor, totals: Tensor) -> Tensor:
+        """Eq. (8) with each mean taken over the workers' union; DDP averages, hence the factor."""
+        means = mine[0::2] / totals[1::2].clamp(min=1)
+        position = self.config.loss.position_weight if self._position_active else 0.0
+        weights = [1.0, self.config.loss.gender_weight, position]
+        return (means * means.new_tensor(weights)).sum() * self.workers.count
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.config.train.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _record(self, batch: Batch, outputs: Outputs) -> None:
+        """Keep what reference selection needs of this batch."""
+        if not isinstance(self.network.position_head, Rapl):
+            return
+        features = outputs.features.detach()
+        if self._pass is None:
+            capacity = len(self.batches.split.train)
+            capacity = capacity // self.workers.count + self.batches.steps() + 1
+            dtype = DTYPES[self.config.train.precision]
+            self._pass = Pass.empty(capacity, features.shape[1], dtype, self.device)
+        error = (self.network.predict_age(outputs).detach() - batch.age).abs()
+        ids = torch.from_numpy(batch.sample_id).to(self.device)
+        self._pass.add(ids, batch.position, error, features)
+
+    def _use_references(self) -> None:
+        """Hand the last pass's references to the head; the first epoch has none, so no position loss."""
+        head = self.network.position_head
+        self._position_active = head is not None
+        if isinstance(head, Rapl):
+            self._position_active = self.references_next is not None
+            if self.references_next is not None:
+                head.set_references(self.references_next)
+
+    def _select_references(self) -> None:
+        """Algorithm 1 over the samples of every worker; only per-age winners travel."""
+        if self._pass is None:
+            return
+        mine = self.strategy.local(self._pass, len(self.inputs.labels))
+        columns = [self.workers.gather(column) for column in mine]
+        merged = self.strategy.merge([Summary(*parts) for parts in zip(*columns, strict=True)])
+        labels = torch.tensor(self.inputs.labels, dtype=mine.error.dtype, device=self.device)
+        self.references_next = self.strategy.references(merged, labels, self.references_next)
+        self.workers.require_equal(self.references_next, "references")
+        self._pass.reset()
+
+    def _average_batch_norm(self) -> None:
+        """Give every worker the mean of their batch-norm statistics, so that all validate one model."""
+        if self.workers.count == 1:
+            return
+        for name, buffer in self.network.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                self.workers.sum(buffer).div_(self.workers.count)
+
+    def _train_losses(self, sums: Tensor) -> dict[str, float]:
+        values = (sums[0::2] / sums[1::2].clamp(min=1)).tolist()
+        named = dict(zip(("age", "gender", "position"), values, strict=True))
+        if not bool(torch.isfinite(sums).all()):
+            raise Diverged(f"loss is not finite in epoch {self.epoch + 1}: {named}")
+        if not self.config.model.gender_head:
+            del named["gender"]
+        if not self._position_active:
+            del named["position"]
+        return {f"train/{name}_loss": value for name, value in named.items()}
+
+    def _diagnostics(self) -> dict[str, float]:
+        head = self.network.position_head
+        if not isinstance(head, Rapl) or not self._position_active:
+            return {}
+        return {f"rapl/{name}": value for name, value in head.diagnostics().items()}
+
+    @torch.no_grad()
+    def evaluate(self, part: str) -> dict[str, float]:
+        """Metrics of a part over all workers, each sample counted once."""
+        self.network.eval()
+        metrics = Metrics(self.device)
+        for batch in self.batches.evaluation(part):
+            with self._autocast():
+                outputs = self.network(batch.inputs)
+            predicted = self.network.predict_age(outputs)
+            metrics.add(predicted, batch.age, outputs.gender, batch.gender)
+        self.workers.sum(metrics.sums)
+        return metrics.compute()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds: tensors, numbers and strings."""
+        return {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state(),
+            "references_next": self.references_next,
+            "config": self.config.model_dump_json(),
+            "labels": list(self.inputs.labels),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.epoch = int(state["epoch"])
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load(state["schedule"])
+        references = state["references_next"]
+        self.references_next = None if references is None else references.to(self.device)
+
+
+def _stacked(terms: LossTerms) -> Tensor:
+    """(age sum, age count, gender sum, gender count, position sum, position count): [6]."""
+    return torch.stack([torch.as_tensor(value, device=terms.age_sum.device) for value in terms])

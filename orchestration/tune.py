@@ -1,0 +1,129 @@
+"""The search: python -m orchestration.tune --space rapl.yaml"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from orchestration import cli
+
+if TYPE_CHECKING:
+    from orchestration.engine import Engine
+    from orchestration.folder import Member, StudyFolder
+    from orchestration.session import Opened
+    from orchestration.tracking import Tracker
+
+
+def main() -> int:
+    """Search the file's space; the same command goes on where a killed one was."""
+    arguments = cli.parser(
+        "tune", "Search a space with Ray Tune and Optuna, then train the best on fresh seeds."
+    ).parse_args()
+    return tune(arguments)
+
+
+def tune(arguments: argparse.Namespace) -> int:
+    """Open the study the arguments name, run what is missing of it, and say what came out."""
+    from orchestration import session, space, study
+    from orchestration.lock import Lock
+    from orchestration.tracking import Tracker
+
+    loaded = study.load(arguments.space, arguments.overrides)
+    address = session.address_of(arguments.address)
+    opened = session.open_study(loaded, space.input_variants(loaded), address)
+    folder = opened.folder
+    with Lock(folder.storage):
+        if arguments.fresh:
+            folder.set_aside()
+        folder.begin(opened.prepared.inputs(loaded.config()))
+        with Tracker(folder, ["trials", "finals"], session.code_tags()) as tracker:
+            opened.compute_features()
+            _search(opened, tracker, address, arguments.verbose)
+    return _summary(folder, tracker)
+
+
+def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool) -> None:
+    """Run the trials and final seeds that are missing."""
+    from orchestration import cluster, plan
+
+    folder, study = opened.folder, opened.study
+    trials, finals = plan.missing(folder)
+    print(f"study {study.study}: {study.search.trials} trials, {trials} to run; in {folder.storage.root}")
+    if trials == 0 and finals == 0:
+        return
+    frozen = opened.configs[0].frozen
+    in_groups = cluster.launcher_of(study.resources, frozen) == "train"
+    with cluster.session(address, dashboard=in_groups, verbose=verbose) as capacity:
+        placement = cluster.placement(study.resources, frozen, capacity)
+        print(
+            f"{placement.concurrent} at once, each {placement.workers} worker(s) on {placement.cpus} CPU"
+            f" and {placement.gpus:g} GPU, launcher {placement.launcher}",
+            file=sys.stderr,
+        )
+        from orchestration.engine import Engine
+
+        engine = Engine(folder, opened.prepared, placement, plan.console(folder), tracker)
+        _run_trials(engine)
+        _run_finals(engine)
+
+
+def _run_trials(engine: Engine) -> None:
+    from orchestration import search
+
+    folder = engine.folder
+    scheduler = search.scheduler(folder.study)
+    for member in folder.members("trials"):
+        if member.status != "running":
+            search.replay(scheduler, member.name, folder.lines(member))
+    engine.run(search.OptunaTrials(folder), scheduler)
+
+
+def _run_finals(engine: Engine) -> None:
+    from orchestration import plan
+    from orchestration.engine import Listed
+
+    members = plan.finals(engine.folder)
+    if members:
+        engine.console = plan.finals_console(engine.folder, members)
+        engine.run(Listed(members), test=True)
+
+
+def _summary(folder: StudyFolder, tracker: Tracker) -> int:
+    from orchestration import plan
+    from orchestration.errors import NothingFinished
+
+    ranked = plan.ranked(folder)
+    if not ranked:
+        failed = [m for m in folder.members("trials") if m.status == "failed"]
+        reasons = "; ".join(sorted({m.reason or "" for m in failed}))
+        raise NothingFinished(f"no trial finished ({len(failed)} failed: {reasons})")
+    for line in _lines(folder, ranked):
+        print(line)
+    if tracker.problem:
+        print(
+            f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"
+        )
+    print(f"results: {folder.storage.root}")
+    print(f"compare: mlflow ui --backend-store-uri {tracker.uri}")
+    best = f"{folder.storage.root}/{ranked[0].name}/resolved.yaml"
+    print(f"train the best again: python -m orchestration.train --space {best}")
+    return cli.DONE
+
+
+def _lines(folder: StudyFolder, ranked: list[Member]) -> list[str]:
+    from orchestration import plan
+    from orchestration.console import number, short
+
+    metric = folder.study.objective.metric
+    tally = plan.tally(folder)
+    lines = [", ".join(f"{count} {status}" for status, count in tally.items())]
+    lines.append(f"best trials by {metric} (best epoch of each; optimistic, since chosen on validation):")
+    lines += [f"  {m.name}  {number(m.value)}  {short(m.params)}" for m in ranked[:5]]
+    for row in plan.final_rows(folder):
+        lines.append(row)
+    return lines
+
+
+if __name__ == "__main__":
+    cli.run(main)

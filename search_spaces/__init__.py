@@ -1,0 +1,1 @@
+"""Study files: what a run is, what a search may change."""
