@@ -21,8 +21,10 @@ def read(path: str | Path) -> Mapping[str, Tensor]:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except Exception as error:
-        first = str(error).splitlines()[0][:120]
-        raise WeightsError(f"{path}: not a checkpoint that can be loaded safely: {first}") from error
+        kind = type(error).__name__
+        raise WeightsError(
+            f"{path}: not a PyTorch checkpoint of tensors (torch.load with weights_only=True: {kind})"
+        ) from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: expected a state dict, received {type(state).__name__}")
     return state

@@ -17,7 +17,7 @@ class ConfigError(UserError):
         self.problems = list(problems)
         count = len(self.problems)
         head = f"{where}: {count} problem{'s' if count != 1 else ''}"
-        super().__init__("\n  ".join([head, *self.problems]))
+        super().__init__("\n  ".join([head, *(p.replace("\n", "\n    ") for p in self.problems)]))
 
 
 class MachineError(Exception):

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from data import cache, splits
+from data.errors import DataError
 from data.faces import Faces
 from model.errors import WeightsError
 from model.weights import load_backbone
 from orchestration.config import RunConfig
-from orchestration.errors import UserError
+from orchestration.errors import ConfigError, UserError
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,22 @@ class Inputs:
 
 
 def resolve(config: RunConfig) -> Inputs:
-    """Open and hash everything but the features. Raises DataError with what to do."""
-    root = cache.local(config.data.root)
-    faces = Faces.open(root)
-    split = splits.load(faces, config.data.protocol, config.data.split_seed)
-    weights = config.model.backbone.weights
-    path = cache.local(weights) if weights is not None else None
+    """Open, check and hash everything but the features. Raises ConfigError with every problem."""
+    found: list[str] = []
+    faces = split = path = None
+    try:
+        faces = Faces.open(config.data.root)
+        split = splits.load(faces, config.data.protocol, config.data.split_seed)
+    except DataError as error:
+        found.append(f"data.{'root' if faces is None else 'protocol'}: {error}")
+    try:
+        path = _weights(config)
+    except (DataError, WeightsError, UserError) as error:
+        found.append(f"model.backbone.weights: {error}")
+    if found or faces is None or split is None:
+        raise ConfigError(found, "inputs")
     return Inputs(
-        data=str(root),
+        data=str(faces.root),
         fingerprint=faces.fingerprint,
         split_hash=split.hash,
         labels=tuple(faces.labels),
@@ -60,21 +69,19 @@ def file_sha256(path: str, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_weights(config: RunConfig, inputs: Inputs) -> None:
-    """Load the weights once, before anything starts. Raises UserError with every key that differs."""
-    if inputs.weights is None:
+def _weights(config: RunConfig) -> Path | None:
+    """The weights file, loaded once into the backbone to see that it fits. None where none is named."""
+    backbone = config.model.backbone
+    if backbone.weights is None:
         if config.frozen:
             raise UserError(
-                "model.backbone.weights: missing; features of a frozen backbone without pretrained weights"
-                " mean nothing. Give a checkpoint or set model.train_backbone=true"
+                "missing; features of a frozen backbone without pretrained weights mean nothing."
+                " Give a checkpoint or set model.train_backbone=true"
             )
-        return
-    try:
-        load_backbone(config.model.backbone.build(), inputs.weights)
-    except WeightsError as error:
-        raise UserError(
-            f"model.backbone.weights: does not fit {config.model.backbone.name}: {error}"
-        ) from None
+        return None
+    path = cache.local(backbone.weights)
+    load_backbone(backbone.build(), path)
+    return path
 
 
 class Prepared:
@@ -87,9 +94,7 @@ class Prepared:
         for config in configs:
             key = _key(config)
             if key not in self._known:
-                found = resolve(config)
-                check_weights(config, found)
-                self._known[key] = found
+                self._known[key] = resolve(config)
 
     def compute(self, configs: Iterable[RunConfig]) -> None:
         """Have every feature file made that these runs read."""

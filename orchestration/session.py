@@ -13,7 +13,7 @@ import torch
 
 from orchestration import frozen
 from orchestration.config import RunConfig
-from orchestration.errors import UserError
+from orchestration.errors import ConfigError
 from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs, Prepared
 from orchestration.study import Study
@@ -35,26 +35,33 @@ class Opened:
 
 def open_study(study: Study, configs: Sequence[RunConfig], address: str | None) -> Opened:
     """Check everything that can be known before Ray starts. Raises UserError or DataError."""
-    require_device(study, address)
     folder = StudyFolder(study)
     features = Path(folder.storage.root).parent / "features"
+    found = device_problems(study, address)
 
     def feature_file(config: RunConfig, inputs: Inputs) -> Path:
         return frozen.ensure(config, inputs, features)
 
-    return Opened(study, folder, Prepared(configs, feature_file), list(configs))
+    try:
+        prepared = Prepared(configs, feature_file)
+    except ConfigError as error:
+        found += error.problems
+    if found:
+        raise ConfigError(found, f"study {study.study}")
+    return Opened(study, folder, prepared, list(configs))
 
 
-def require_device(study: Study, address: str | None) -> None:
-    """Raise UserError for a GPU asked of a machine that has none; a cluster is asked when joined."""
+def device_problems(study: Study, address: str | None) -> list[str]:
+    """A line if a GPU is asked of a machine that has none; a cluster is asked when it is joined."""
     wanted = study.resources
     asks = wanted.device == "cuda" or wanted.gpus_per_worker not in ("auto", 0)
-    if asks and address is None and not torch.cuda.is_available():
-        raise UserError(
-            f"resources: a GPU is asked for (device: {wanted.device}, gpus_per_worker:"
-            f" {wanted.gpus_per_worker}) but torch sees none here; set resources.device=cpu and"
-            " resources.gpus_per_worker=0, or join a cluster with --address"
-        )
+    if not asks or address is not None or torch.cuda.is_available():
+        return []
+    return [
+        f"resources: a GPU is asked for (device: {wanted.device}, gpus_per_worker: {wanted.gpus_per_worker})"
+        " but torch sees none here; set resources.device=cpu resources.gpus_per_worker=0, or join a cluster"
+        " with --address"
+    ]
 
 
 def address_of(given: str | None) -> str | None:
