@@ -20,6 +20,17 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def scores(metrics: Mapping[str, float]) -> str:
+    """The metrics of a part in one line, with their units."""
+    rounded = f"rounded ages {metrics['age_cs5_rounded']:.1f} %"
+    gender = f", gender {metrics['gender_accuracy']:.1f} %" if "gender_accuracy" in metrics else ""
+    return (
+        f"MAE {metrics['age_mae']:.3f} years, RMSE {metrics['age_rmse']:.2f},"
+        f" bias {metrics['age_bias']:+.2f}, CS5 {metrics['age_cs5']:.1f} % ({rounded}){gender},"
+        f" {metrics['count']:.0f} faces"
+    )
+
+
 def duration(seconds: float) -> str:
     """Seconds as `42 s`, `3 min 05 s` or `2 h 04 min`."""
     if seconds < 60:

@@ -89,13 +89,16 @@ class StudyFolder:
 
     def members(self, kind: str) -> list[Member]:
         """All members of a kind (`trials`, `finals`, `single`), in order of their names."""
-        found = []
-        for entry in self.storage.list(kind):
-            state = self.storage.get_json(f"{kind}/{entry}/state.json")
-            if state is not None:
-                state.pop("format_version")
-                found.append(Member(**state))
-        return found
+        found = (self.member(f"{kind}/{entry}") for entry in self.storage.list(kind))
+        return [member for member in found if member is not None]
+
+    def member(self, name: str) -> Member | None:
+        """The member called `name`, such as trials/0007, if it was ever started."""
+        state = self.storage.get_json(f"{name}/state.json")
+        if state is None:
+            return None
+        state.pop("format_version")
+        return Member(**state)
 
     def put(self, member: Member) -> None:
         """Write a member's state."""

@@ -93,5 +93,4 @@ def run_in_workers(
         lines = EpochLines(config.train.epochs, opened.study.objective.metric)
         engine = Engine(opened.folder, opened.prepared, placement, lines, tracker)
         engine.run(Listed([member]), test=True)
-    (ended,) = [m for m in opened.folder.members("single") if m.name == member.name]
-    return ended
+    return opened.folder.member(member.name) or member

@@ -42,6 +42,7 @@ class Tracker:
         self.tags = dict(tags)
         self.uri = uri_of(folder)
         self.problem: str | None = None
+        self.summary: dict[str, float] | None = None  # given once the command has done its work
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._sender: _Sender | None = None
@@ -69,6 +70,8 @@ class Tracker:
                 if self._sender is None:
                     self._sender = _Sender(self.folder, self.uri, self.kinds, self.tags)
                 self._sender.send()
+                if last and self.summary is not None:
+                    self._sender.finish(self.summary)
                 self.problem = None
             except Exception as error:
                 # Whatever the server or its store raised: the folder keeps everything, so try again.
@@ -96,12 +99,14 @@ class _Sender:
         self.kinds = kinds
         self.client = MlflowClient(tracking_uri=uri)
         self.keys = varying_keys(folder.study)
+        self.names = {"best": f"{folder.study.objective.metric}_best"}
         self.sent: dict[str, int] = {}
         self.closed: set[str] = set()
         self.experiment = self._experiment()
         self.uid = self._uid()
         self.runs = self._known_runs()
         self.parent = self._run("study", folder.study.study, None, tags, time.time())
+        self.client.update_run(self.parent, status="RUNNING")
 
     def _experiment(self) -> str:
         name = self.folder.study.experiment or self.folder.study.study
@@ -111,7 +116,10 @@ class _Sender:
         location = None
         if self.client.tracking_uri.startswith("sqlite:///"):
             location = (Path(self.folder.storage.root).parent / "mlartifacts").as_uri()
-        return str(self.client.create_experiment(name, artifact_location=location))
+        made = str(self.client.create_experiment(name, artifact_location=location))
+        # The UI then opens the experiment as model training, with its charts, not as GenAI.
+        self.client.set_experiment_tag(made, "mlflow.experimentKind", "custom_model_development")
+        return made
 
     def _uid(self) -> str:
         """Ties MLflow runs to this folder, so that a restart finds them and a fresh study does not."""
@@ -136,7 +144,7 @@ class _Sender:
 
     def _run(self, key: str, title: str, parent: str | None, tags: Mapping[str, str], started: float) -> str:
         if key not in self.runs:
-            own = {UID: self.uid, NAME: key, **tags}
+            own = {UID: self.uid, NAME: key, "mlflow.source.name": "rapl", **tags}
             if parent is not None:
                 own["mlflow.parentRunId"] = parent
             run = self.client.create_run(self.experiment, int(started * 1000), tags=own, run_name=title)
@@ -146,7 +154,8 @@ class _Sender:
     def send(self) -> None:
         """Send every run, metric line and end that lies in the folder and is not sent yet."""
         for kind in self.kinds:
-            for member in self.folder.members(kind):
+            single = self.folder.member(kind) if "/" in kind else None
+            for member in [single] if single else self.folder.members(kind):
                 if member.name not in self.closed:
                     self._send_member(member)
 
@@ -189,7 +198,7 @@ class _Sender:
         if member.name not in self.sent:
             self.sent[member.name] = self._last_step(run_id)
         metrics = [
-            Metric(key, float(value), int(line["time"] * 1000), int(line["epoch"]))
+            Metric(self.names.get(key, key), float(value), int(line["time"] * 1000), int(line["epoch"]))
             for line in self.folder.lines(member)
             if line["epoch"] > self.sent[member.name]
             for key, value in line.items()
@@ -200,9 +209,20 @@ class _Sender:
         if metrics:
             self.sent[member.name] = max(metric.step for metric in metrics)
 
+    def finish(self, summary: Mapping[str, float]) -> None:
+        """Put the study's outcome and its file on the study's own run, and end it."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.parent, [Metric(key, value, now, 0) for key, value in summary.items()])
+        file = self.folder.storage.get("study.yaml")
+        if file is not None:
+            self.client.log_text(self.parent, file.decode(), "study.yaml")
+        self.client.set_terminated(self.parent, "FINISHED")
+
     def _last_step(self, run_id: str) -> int:
         """The last epoch MLflow has of a run that an earlier start began, 0 for none."""
-        history = self.client.get_metric_history(run_id, "best")
+        history = self.client.get_metric_history(run_id, self.names["best"])
         return max((metric.step for metric in history), default=0)
 
     def _close(self, member: Member, run_id: str) -> None:

@@ -36,8 +36,7 @@ def train(arguments: argparse.Namespace) -> int:
     with Lock(opened.folder.storage.child(name)):
         if arguments.fresh:
             opened.folder.set_aside(name)
-        known = [m for m in opened.folder.members("single") if m.name == name]
-        member = known[0] if known else Member(name, seed=config.seed)
+        member = opened.folder.member(name) or Member(name, seed=config.seed)
         if member.status in ("complete", "failed"):
             print("finished already; --fresh trains it again")
         else:
@@ -54,12 +53,15 @@ def _run(opened: Opened, member: Member, address: str | None, verbose: bool) -> 
     resources = opened.study.resources
     with Tracker(opened.folder, [member.name], session.code_tags()) as tracker:
         if address is not None or resources.workers > 1 or resources.launcher == "train":
-            return run_in_workers(opened, member, tracker, address, verbose)
-        return run_here(opened, member, tracker)
+            member = run_in_workers(opened, member, tracker, address, verbose)
+        else:
+            member = run_here(opened, member, tracker)
+        tracker.summary = {}
+    return member
 
 
 def _summary(opened: Opened, member: Member) -> int:
-    from orchestration.console import number
+    from orchestration.console import number, scores
     from orchestration.tracking import uri_of
 
     metric = opened.study.objective.metric
@@ -67,8 +69,8 @@ def _summary(opened: Opened, member: Member) -> int:
         print(f"failed: {member.reason}")
     if member.value is not None:
         print(f"best {metric} {number(member.value)}")
-    for key, value in (member.test or {}).items():
-        print(f"test/{key} {number(value)}")
+    if member.test is not None:
+        print(f"test, at the best epoch: {scores(member.test)}")
     print(f"results: {opened.folder.storage.root}/{member.name}")
     print(f"compare: mlflow ui --backend-store-uri {uri_of(opened.folder)}")
     return cli.DONE if member.status == "complete" else cli.NOTHING

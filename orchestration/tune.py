@@ -25,7 +25,7 @@ def main() -> int:
 
 def tune(arguments: argparse.Namespace) -> int:
     """Open the study the arguments name, run what is missing of it, and say what came out."""
-    from orchestration import session, space, study
+    from orchestration import plan, session, space, study
     from orchestration.lock import Lock
     from orchestration.tracking import Tracker
 
@@ -40,6 +40,7 @@ def tune(arguments: argparse.Namespace) -> int:
         with Tracker(folder, ["trials", "finals"], session.code_tags()) as tracker:
             opened.compute_features()
             _search(opened, tracker, address, arguments.verbose)
+            tracker.summary = plan.summary(folder)
     return _summary(folder, tracker)
 
 
