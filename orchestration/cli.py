@@ -41,7 +41,6 @@ def run(command: Callable[[], int]) -> None:
 
 def _guarded(command: Callable[[], int]) -> int:
     from data.errors import DataError
-    from data.errors import MachineError as DataMachineError
     from orchestration.errors import MachineError, NothingFinished, UserError
 
     try:
@@ -50,7 +49,7 @@ def _guarded(command: Callable[[], int]) -> int:
     except (UserError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER
-    except (MachineError, DataMachineError) as error:
+    except MachineError as error:
         print(f"error: {error}", file=sys.stderr)
         return MACHINE
     except NothingFinished as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+
+from data.errors import MachineError, nearest
+
+__all__ = ["ConfigError", "MachineError", "NothingFinished", "UserError", "nearest"]
 
 
 class UserError(Exception):
@@ -20,15 +23,5 @@ class ConfigError(UserError):
         super().__init__("\n  ".join([head, *(p.replace("\n", "\n    ") for p in self.problems)]))
 
 
-class MachineError(Exception):
-    """The machine's failure (disk, cluster, another driver's crash); commands exit with 3."""
-
-
 class NothingFinished(Exception):
     """A search that ended without one finished trial; commands exit with 1."""
-
-
-def nearest(name: str, allowed: Sequence[str]) -> str:
-    """`; did you mean X?` where one of `allowed` is close to `name`, else an empty string."""
-    match = get_close_matches(name, list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean {match[0]}?" if match else ""

@@ -73,20 +73,21 @@ def _line(item: dict[str, Any], known: Mapping[str, list[Leaf]], received: Mappi
     path = dotted(item["loc"], received)
     kind = item["type"]
     if kind == "extra_forbidden":
-        return f"{path}: unknown key{suggestion(path, known)}"
+        return f"{path}: unknown key.{suggestion(path, known)}"
     if kind == "missing":
         return f"{path}: missing; give it under `run:` or as {path}=…"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         allowed = choices_of_name(known, f"{path}.name")
         value = item["input"].get("name") if isinstance(item["input"], Mapping) else item["input"]
-        hint = nearest(str(value), allowed)
-        return f"{path}.name: received {value!r}; allowed: {', '.join(allowed)}{hint}"
+        return (
+            f"{path}.name: received {value!r}; allowed: {', '.join(allowed)}.{nearest(str(value), allowed)}"
+        )
     hint = ""
     if kind == "literal_error":
         allowed = [part.strip(" '") for part in item["ctx"]["expected"].replace(" or ", ",").split(",")]
         hint = nearest(str(item["input"]), allowed)
     text = item["msg"][0].lower() + item["msg"][1:]
-    return f"{path}: {text}; received {item['input']!r}{hint}"
+    return f"{path}: {text}; received {item['input']!r}.{hint}"
 
 
 def dotted(location: tuple[Any, ...], received: Mapping[str, Any]) -> str:
@@ -105,12 +106,10 @@ def dotted(location: tuple[Any, ...], received: Mapping[str, Any]) -> str:
 
 
 def suggestion(path: str, known: Mapping[str, list[Leaf]]) -> str:
-    """`; did you mean …?` among all paths and sections, else the section's keys."""
+    """` Did you mean …?` among the section's keys, then among all paths; else what is allowed here."""
     sections = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
     section = path.rpartition(".")[0]
     prefix = f"{section}." if section else ""
-    siblings = sorted({key.removeprefix(prefix).split(".")[0] for key in known if key.startswith(prefix)})
-    hint = nearest(path.removeprefix(prefix), siblings)
-    if hint:
-        return hint.replace("did you mean ", f"did you mean {prefix}")
-    return nearest(path, [*known, *sections]) or f"; allowed here: {', '.join(siblings)}"
+    beside = sorted({prefix + k.removeprefix(prefix).split(".")[0] for k in known if k.startswith(prefix)})
+    hint = nearest(path, beside) or nearest(path, [*known, *sections])
+    return hint or f" Allowed here: {', '.join(beside or sorted(known))}."

@@ -9,14 +9,12 @@ from typing import Any, Protocol
 
 from orchestration.config import RunConfig
 from orchestration.errors import ConfigError
-from orchestration.fields import Leaf, leaves, suggestion
+from orchestration.fields import leaves
 from orchestration.layers import Flat, flatten, layered
 from orchestration.study import Param, Study, default_names
 
 # Values that decide which features a frozen run reads: enumerated before trials start.
 INPUT_PREFIXES = ("data.", "model.backbone.", "model.train_backbone", "features.views")
-# Values that reach age only through shared trainable layers.
-SHARED_ONLY = ("loss.", "references.", "model.gender_head", "model.position_head.")
 
 
 class Suggests(Protocol):
@@ -66,6 +64,11 @@ def holds(when: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
     return True
 
 
+def pinned(when: Mapping[str, Any]) -> Flat:
+    """One point that meets the conditions."""
+    return {k: v[0] if isinstance(v, list) and v else v for k, v in when.items()}
+
+
 def in_order(space: Mapping[str, Param]) -> list[str]:
     """The paths such that what a `when` names comes before it. Raises ConfigError on a circle."""
     order: list[str] = []
@@ -90,109 +93,6 @@ def own_values(study: Study) -> Flat:
     return {p: values[p] for p in in_order(study.space) if holds(study.space[p].when, values)}
 
 
-def space_problems(study: Study) -> list[str]:
-    """Everything that is wrong with `space:`, before anything starts."""
-    known = leaves(RunConfig)
-    found: list[str] = []
-    try:
-        in_order(study.space)
-    except ConfigError as error:
-        return error.problems
-    for path, param in study.space.items():
-        if path not in known:
-            found.append(f"space.{path}: no such value in a run{suggestion(path, known)}")
-            continue
-        found += [
-            f"space.{path}.when.{p}: no such value in a run{suggestion(p, known)}"
-            for p in param.when
-            if p not in known
-        ]
-        found += _reachable(study, path, known[path]) or _values_fit(study, path, param)
-    if found:
-        return found
-    return _first_trial(study) + _frozen_reach(study) + _epochs_fixed(study)
-
-
-def _reachable(study: Study, path: str, options: list[Leaf]) -> list[str]:
-    """A value of one union member needs that member: fixed in `run:` or required by `when`."""
-    fixed = flatten(study.config().model_dump(mode="json"))
-    when = study.space[path].when
-    for leaf in options:
-        pinned = [
-            holds({n: v}, {**fixed, **_pinned(when)}) and (n not in study.space or n in when)
-            for n, v in leaf.conditions
-            if n != path
-        ]
-        if all(pinned):
-            return []
-    wanted = " or ".join(", ".join(f"{n}: {v}" for n, v in leaf.conditions) for leaf in options)
-    return [f"space.{path}: exists only with {wanted}; add it to the parameter's `when`"]
-
-
-def _pinned(when: Mapping[str, Any]) -> Flat:
-    return {k: v[0] if isinstance(v, list) and v else v for k, v in when.items()}
-
-
-def _values_fit(study: Study, path: str, param: Param) -> list[str]:
-    if param.choices is not None:
-        candidates: list[Any] = list(param.choices)
-    elif is_integer(path):
-        bounds = [param.low, param.high]
-        if any(b is not None and b != int(b) for b in bounds):
-            return [f"space.{path}: takes whole numbers, received low {param.low:g}, high {param.high:g}"]
-        candidates = [int(b) for b in bounds if b is not None]
-    else:
-        candidates = [param.low, param.high]
-    found: list[str] = []
-    for value in candidates:
-        try:
-            study.config({**_pinned(param.when), path: value})
-        except ConfigError as error:
-            found += [f"space.{problem}" for problem in error.problems]
-    return found
-
-
-def _first_trial(study: Study) -> list[str]:
-    if study.search.start_from != "run":
-        return []
-    found = []
-    for path, value in own_values(study).items():
-        param = study.space[path]
-        if param.choices is not None:
-            inside = value in [list(c) if isinstance(c, tuple) else c for c in param.choices]
-        else:
-            assert param.low is not None and param.high is not None
-            inside = param.low <= value <= param.high
-        if not inside:
-            found.append(
-                f"space.{path}: the file's own value {value!r} is the first trial but lies outside;"
-                " widen the space or set search.start_from: none"
-            )
-    return found
-
-
-def _frozen_reach(study: Study) -> list[str]:
-    """Without a shared trainable layer λ, μ and references cannot change the age estimate."""
-    config = study.config()
-    neck_searched = any(p.startswith("model.neck.") for p in study.space)
-    if not config.frozen or config.model.neck.name != "none" or neck_searched:
-        return []
-    return [
-        f"space.{path}: cannot affect age with a frozen backbone and no neck; set model.neck.name: mlp"
-        for path in study.space
-        if path.startswith(SHARED_ONLY)
-    ]
-
-
-def _epochs_fixed(study: Study) -> list[str]:
-    if study.search.scheduler != "none" and "train.epochs" in study.space:
-        return [
-            "space.train.epochs: schedules of different length are not comparable at one epoch;"
-            " fix it, or set search.scheduler: none"
-        ]
-    return []
-
-
 def input_variants(study: Study) -> list[RunConfig]:
     """A config for every combination of searched values that decides what data a run reads."""
     searched = {p: q for p, q in study.space.items() if p.startswith(INPUT_PREFIXES)}
@@ -212,6 +112,6 @@ def varying_keys(study: Study) -> list[str]:
     for path, param in study.space.items():
         for choice in param.choices or ():
             if path.endswith(".name"):
-                point = {**_pinned(param.when), path: choice}
+                point = {**pinned(param.when), path: choice}
                 keys |= set(flatten(study.config(point).model_dump(mode="json")))
     return sorted(keys)

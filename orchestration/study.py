@@ -1,18 +1,16 @@
-"""The study file: what must exist. The YAML's schema, read once, checked before anything starts."""
+"""The schema of a study file: what must exist. Reading one is study_file.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from orchestration import fields
 from orchestration.config import DataConfig, RunConfig, Section
-from orchestration.errors import ConfigError, UserError, nearest
-from orchestration.layers import Flat, flatten, layered, nest, parse_overrides
+from orchestration.errors import ConfigError
+from orchestration.layers import Flat, flatten, layered, nest
 
 SCALAR = bool | int | float | str | None
 
@@ -122,74 +120,6 @@ def run_config(flat: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(nested)
     except ValidationError as error:
         raise ConfigError(fields.problems(error, RunConfig, nested), "run") from None
-
-
-def load(space: str, overrides: Sequence[str] = ()) -> Study:
-    """The study of a file or of a name in search_spaces/, with command-line values on top.
-
-    Raises UserError (no such file, not YAML) or ConfigError (every wrong key and value at once).
-    """
-    path = find(space)
-    raw = _read(path)
-    sections = set(Study.model_fields)
-    top = {k: v for k, v in raw.items() if k in sections}
-    unknown = [f"{k}: unknown key{nearest(k, sorted(sections))}" for k in raw if k not in sections]
-    flat = parse_overrides(overrides)
-    run = {k: v for k, v in flat.items() if k.split(".")[0] not in sections - {"run"}}
-    study_level = {k: v for k, v in flat.items() if k not in run}
-    run = {k.removeprefix("run."): v for k, v in run.items()}
-    file_run = flatten(top.get("run") or {})
-    top["run"] = nest(layered([default_names(), file_run, run]))
-    top["space"] = {k: v for k, v in (top.get("space") or {}).items() if k not in run}
-    top = _merge(top, nest(study_level))
-    return _checked(top, unknown, str(path))
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both = {k: _merge(below[k], v) for k, v in above.items() if isinstance(v, dict) and below.get(k)}
-    return {**below, **above, **both}
-
-
-def _checked(top: dict[str, Any], unknown: list[str], where: str) -> Study:
-    found = list(unknown)
-    study: Study | None = None
-    try:
-        study = Study.model_validate(top)
-    except ValidationError as error:
-        found += fields.problems(error, Study, top)
-    try:
-        RunConfig.model_validate(top["run"])
-    except ValidationError as error:
-        found += fields.problems(error, RunConfig, top["run"])
-    if not found and study is not None:
-        from orchestration.space import space_problems
-
-        found += space_problems(study)
-    if found or study is None:
-        raise ConfigError(found, where)
-    return study
-
-
-def find(space: str) -> Path:
-    """A path as given, or a file of search_spaces/ by its name. Raises UserError."""
-    given = Path(space)
-    library = Path(__file__).resolve().parent.parent / "search_spaces"
-    for candidate in (given, library / space, library / f"{space}.yaml"):
-        if candidate.is_file():
-            return candidate.resolve()
-    names = sorted(p.relative_to(library).as_posix() for p in library.rglob("*.yaml"))
-    hint = nearest(space, names) or f"; search_spaces/ has: {', '.join(names)}"
-    raise UserError(f"--space {space}: no such file{hint}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: expected a mapping with `study:` and `run:`, received {type(raw).__name__}")
-    return raw
 
 
 def dump(model: BaseModel) -> dict[str, Any]:

@@ -6,24 +6,16 @@ start of the same command. Study = parent run, trial = child, final seed = child
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from orchestration.folder import ENDED, Member, StudyFolder
-from orchestration.layers import flatten
-from orchestration.space import varying_keys
+from orchestration.folder import StudyFolder
+from orchestration.mlflow_store import MlflowStore
 
-STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 POLL_SECONDS = 1.0
 CLOSE_SECONDS = 60.0
-UID = "rapl.study"
-NAME = "rapl.run"
 
 
 def uri_of(folder: StudyFolder) -> str:
@@ -45,7 +37,7 @@ class Tracker:
         self.summary: dict[str, float] | None = None  # given once the command has done its work
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._sender: _Sender | None = None
+        self._store: MlflowStore | None = None
         self._thread = threading.Thread(target=self._loop, name="mlflow", daemon=True)
 
     def __enter__(self) -> Tracker:
@@ -67,11 +59,11 @@ class Tracker:
             self._wake.clear()
             last = self._closing.is_set()
             try:
-                if self._sender is None:
-                    self._sender = _Sender(self.folder, self.uri, self.kinds, self.tags)
-                self._sender.send()
+                if self._store is None:
+                    self._store = MlflowStore(self.folder, self.uri, self.kinds, self.tags)
+                self._store.send()
                 if last and self.summary is not None:
-                    self._sender.finish(self.summary)
+                    self._store.finish(self.summary)
                 self.problem = None
             except Exception as error:
                 # Whatever the server or its store raised: the folder keeps everything, so try again.
@@ -79,164 +71,3 @@ class Tracker:
             if last:
                 return
             self._closing.wait(POLL_SECONDS)
-
-
-class _Sender:
-    """Talks to one MLflow store about one study."""
-
-    def __init__(self, folder: StudyFolder, uri: str, kinds: Sequence[str], tags: dict[str, str]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # A server that is away must not hold the thread for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        from mlflow import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.kinds = kinds
-        self.client = MlflowClient(tracking_uri=uri)
-        self.keys = varying_keys(folder.study)
-        self.names = {"best": f"{folder.study.objective.metric}_best"}
-        self.sent: dict[str, int] = {}
-        self.closed: set[str] = set()
-        self.experiment = self._experiment()
-        self.uid = self._uid()
-        self.runs = self._known_runs()
-        self.parent = self._run("study", folder.study.study, None, tags, time.time())
-        self.client.update_run(self.parent, status="RUNNING")
-
-    def _experiment(self) -> str:
-        name = self.folder.study.experiment or self.folder.study.study
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        location = None
-        if self.client.tracking_uri.startswith("sqlite:///"):
-            location = (Path(self.folder.storage.root).parent / "mlartifacts").as_uri()
-        made = str(self.client.create_experiment(name, artifact_location=location))
-        # The UI then opens the experiment as model training, with its charts, not as GenAI.
-        self.client.set_experiment_tag(made, "mlflow.experimentKind", "custom_model_development")
-        return made
-
-    def _uid(self) -> str:
-        """Ties MLflow runs to this folder, so that a restart finds them and a fresh study does not."""
-        known = self.folder.storage.get_json("mlflow.json")
-        if known is None:
-            known = {"uid": uuid.uuid4().hex}
-            self.folder.storage.put_json("mlflow.json", known)
-        return str(known["uid"])
-
-    def _known_runs(self) -> dict[str, str]:
-        runs: dict[str, str] = {}
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment], f"tags.`{UID}` = '{self.uid}'", max_results=1000, page_token=token
-            )
-            runs.update({run.data.tags[NAME]: run.info.run_id for run in page})
-            self.closed |= {run.data.tags[NAME] for run in page if run.info.status in STATUS.values()}
-            token = page.token
-            if not token:
-                return runs
-
-    def _run(self, key: str, title: str, parent: str | None, tags: Mapping[str, str], started: float) -> str:
-        if key not in self.runs:
-            own = {UID: self.uid, NAME: key, "mlflow.source.name": "rapl", **tags}
-            if parent is not None:
-                own["mlflow.parentRunId"] = parent
-            run = self.client.create_run(self.experiment, int(started * 1000), tags=own, run_name=title)
-            self.runs[key] = run.info.run_id
-        return self.runs[key]
-
-    def send(self) -> None:
-        """Send every run, metric line and end that lies in the folder and is not sent yet."""
-        for kind in self.kinds:
-            single = self.folder.member(kind) if "/" in kind else None
-            for member in [single] if single else self.folder.members(kind):
-                if member.name not in self.closed:
-                    self._send_member(member)
-
-    def _send_member(self, member: Member) -> None:
-        run_id = self._child(member)
-        self._send_lines(member, run_id)
-        if member.status in ENDED:
-            self._close(member, run_id)
-
-    def _child(self, member: Member) -> str:
-        if member.name in self.runs:
-            return self.runs[member.name]
-        kind, _, title = member.name.partition("/")
-        parent = self.parent
-        if kind == "finals":
-            parent = self.runs.get(f"trials/{member.number:04d}", self.parent)
-        values = flatten(self.folder.resolved(member)["run"])
-        tags = {
-            "identity": member.identity,
-            "kind": kind,
-            "fingerprint": member.fingerprint,
-            "protocol": str(values["data.protocol"]),
-        }
-        title = f"{kind.removesuffix('s')} {title}"
-        run_id = self._run(member.name, title, parent, tags, member.started or time.time())
-        self._params(run_id, values)
-        return run_id
-
-    def _params(self, run_id: str, values: Mapping[str, Any]) -> None:
-        """The study's union of keys on every run, `-` where one is not used: the UI compares by key."""
-        from mlflow.entities import Param
-
-        params = [Param(key, _text(values.get(key, "-"))) for key in self.keys]
-        for first in range(0, len(params), 100):
-            self.client.log_batch(run_id, params=params[first : first + 100])
-
-    def _send_lines(self, member: Member, run_id: str) -> None:
-        from mlflow.entities import Metric
-
-        if member.name not in self.sent:
-            self.sent[member.name] = self._last_step(run_id)
-        metrics = [
-            Metric(self.names.get(key, key), float(value), int(line["time"] * 1000), int(line["epoch"]))
-            for line in self.folder.lines(member)
-            if line["epoch"] > self.sent[member.name]
-            for key, value in line.items()
-            if key not in ("epoch", "time")
-        ]
-        for first in range(0, len(metrics), 900):
-            self.client.log_batch(run_id, metrics=metrics[first : first + 900])
-        if metrics:
-            self.sent[member.name] = max(metric.step for metric in metrics)
-
-    def finish(self, summary: Mapping[str, float]) -> None:
-        """Put the study's outcome and its file on the study's own run, and end it."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.parent, [Metric(key, value, now, 0) for key, value in summary.items()])
-        file = self.folder.storage.get("study.yaml")
-        if file is not None:
-            self.client.log_text(self.parent, file.decode(), "study.yaml")
-        self.client.set_terminated(self.parent, "FINISHED")
-
-    def _last_step(self, run_id: str) -> int:
-        """The last epoch MLflow has of a run that an earlier start began, 0 for none."""
-        history = self.client.get_metric_history(run_id, self.names["best"])
-        return max((metric.step for metric in history), default=0)
-
-    def _close(self, member: Member, run_id: str) -> None:
-        ended = int((member.ended or time.time()) * 1000)
-        from mlflow.entities import Metric
-
-        scores = [Metric(f"test/{name}", value, ended, 0) for name, value in (member.test or {}).items()]
-        self.client.log_batch(run_id, metrics=scores)
-        self.client.set_tag(run_id, "status", member.status)
-        if member.reason:
-            self.client.set_tag(run_id, "failure", member.reason[:4000])
-        self.client.set_terminated(run_id, STATUS[member.status], ended)
-        self.closed.add(member.name)
-
-
-def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:5900]

@@ -22,12 +22,12 @@ def main() -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Run, or show, the single run that the arguments name."""
-    from orchestration import session, study
+    from orchestration import session, study_file
     from orchestration.config import identity
     from orchestration.folder import Member
     from orchestration.lock import Lock
 
-    loaded = study.load(arguments.space, arguments.overrides)
+    loaded = study_file.load(arguments.space, arguments.overrides)
     address = session.address_of(arguments.address)
     config = loaded.config()
     opened = session.open_study(loaded, [config], address)

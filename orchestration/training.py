@@ -20,11 +20,11 @@ from data.faces import Faces
 from model.metrics import Metrics
 from model.network import LossTerms, Network, Outputs
 from model.rapl import Rapl
-from model.references import Pass, Summary
 from model.weights import load_backbone
 from orchestration import optim
 from orchestration.batches import DTYPES, Batch, Batches
 from orchestration.config import RunConfig
+from orchestration.exchange import ReferenceExchange
 from orchestration.inputs import Inputs
 from orchestration.seeds import seed_of
 from orchestration.workers import Workers
@@ -54,10 +54,13 @@ class Training:
             self.module = DistributedDataParallel(self.network, broadcast_buffers=False)
         self.optimizer = optim.optimizer(config, self.network)
         self.schedule = optim.Schedule(config, self.optimizer, self.batches.steps())
-        self.strategy = config.references.build()
-        self.references_next: Tensor | None = None
-        self._pass: Pass | None = None
+        self.references = self._exchange() if isinstance(self.network.position_head, Rapl) else None
         self._position_active = False
+
+    def _exchange(self) -> ReferenceExchange:
+        # A share of a batch is at most one sample above an equal part, three where the batch is tiny.
+        capacity = len(self.batches.split.train) // self.workers.count + self.batches.steps() + 3
+        return ReferenceExchange(self.config.references, self.inputs.labels, self.workers, capacity)
 
     def _build(self, train_ages: Tensor) -> Network:
         torch.manual_seed(seed_of(self.config.seed, "initialisation"))
@@ -96,7 +99,8 @@ class Training:
         losses = self._train_losses(self.workers.sum(sums))
         seconds = time.perf_counter() - start
         self._average_batch_norm()
-        self._select_references()
+        if self.references is not None:
+            self.references.select()
         self.epoch += 1
         images = len(self.batches.split.train)
         return {
@@ -145,38 +149,19 @@ class Training:
 
     def _record(self, batch: Batch, outputs: Outputs) -> None:
         """Keep what reference selection needs of this batch."""
-        if not isinstance(self.network.position_head, Rapl):
-            return
-        features = outputs.features.detach()
-        if self._pass is None:
-            capacity = len(self.batches.split.train)
-            capacity = capacity // self.workers.count + self.batches.steps() + 1
-            dtype = DTYPES[self.config.train.precision]
-            self._pass = Pass.empty(capacity, features.shape[1], dtype, self.device)
-        error = (self.network.predict_age(outputs).detach() - batch.age).abs()
-        ids = torch.from_numpy(batch.sample_id).to(self.device)
-        self._pass.add(ids, batch.position, error, features)
+        if self.references is not None:
+            error = (self.network.predict_age(outputs).detach() - batch.age).abs()
+            ids = torch.from_numpy(batch.sample_id).to(self.device)
+            self.references.record(ids, batch.position, error, outputs.features.detach())
 
     def _use_references(self) -> None:
         """Hand the last pass's references to the head; the first epoch has none, so no position loss."""
         head = self.network.position_head
         self._position_active = head is not None
-        if isinstance(head, Rapl):
-            self._position_active = self.references_next is not None
-            if self.references_next is not None:
-                head.set_references(self.references_next)
-
-    def _select_references(self) -> None:
-        """Algorithm 1 over the samples of every worker; only per-age winners travel."""
-        if self._pass is None:
-            return
-        mine = self.strategy.local(self._pass, len(self.inputs.labels))
-        columns = [self.workers.gather(column) for column in mine]
-        merged = self.strategy.merge([Summary(*parts) for parts in zip(*columns, strict=True)])
-        labels = torch.tensor(self.inputs.labels, dtype=mine.error.dtype, device=self.device)
-        self.references_next = self.strategy.references(merged, labels, self.references_next)
-        self.workers.require_equal(self.references_next, "references")
-        self._pass.reset()
+        if isinstance(head, Rapl) and self.references is not None:
+            self._position_active = self.references.next is not None
+            if self.references.next is not None:
+                head.set_references(self.references.next)
 
     def _average_batch_norm(self) -> None:
         """Give every worker the mean of their batch-norm statistics, so that all validate one model."""
@@ -223,7 +208,7 @@ class Training:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state(),
-            "references_next": self.references_next,
+            "references_next": None if self.references is None else self.references.next,
             "config": self.config.model_dump_json(),
             "labels": list(self.inputs.labels),
         }
@@ -234,8 +219,8 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load(state["schedule"])
-        references = state["references_next"]
-        self.references_next = None if references is None else references.to(self.device)
+        if self.references is not None and state["references_next"] is not None:
+            self.references.next = state["references_next"].to(self.device)
 
 
 def _stacked(terms: LossTerms) -> Tensor:

@@ -25,11 +25,11 @@ def main() -> int:
 
 def tune(arguments: argparse.Namespace) -> int:
     """Open the study the arguments name, run what is missing of it, and say what came out."""
-    from orchestration import plan, session, space, study
+    from orchestration import plan, session, space, study_file
     from orchestration.lock import Lock
     from orchestration.tracking import Tracker
 
-    loaded = study.load(arguments.space, arguments.overrides)
+    loaded = study_file.load(arguments.space, arguments.overrides)
     address = session.address_of(arguments.address)
     opened = session.open_study(loaded, space.input_variants(loaded), address)
     folder = opened.folder
