@@ -6,10 +6,10 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray import tune
@@ -17,51 +17,16 @@ from ray.tune.search import Searcher
 
 from orchestration.cluster import Placement
 from orchestration.config import RunConfig
+from orchestration.errors import MachineError
 from orchestration.folder import Member, StudyFolder
 from orchestration.inputs import Prepared
 from orchestration.launch import trainable
+from orchestration.members import Source, Watcher
 from orchestration.search import replay
 from orchestration.tracking import Tracker
 
 # A stopped Train run's controller lives a few seconds more; a group removed under it is made again.
 GROUP_REMOVAL_SECONDS = 4.0
-
-
-class Source(Protocol):
-    """Gives out members to run, and hears how they go."""
-
-    def __len__(self) -> int: ...
-    def next(self) -> Member | None: ...
-    def report(self, member: Member, epoch: int, best: float) -> None: ...
-    def tell(self, member: Member) -> None: ...
-
-
-class Watcher(Protocol):
-    """Tells a person how members go."""
-
-    def started(self, member: Member) -> None: ...
-    def epoch(self, member: Member, line: Mapping[str, Any]) -> None: ...
-    def ended(self, member: Member) -> None: ...
-
-
-class Listed:
-    """Members known beforehand: final seeds, or a single run."""
-
-    def __init__(self, members: list[Member]) -> None:
-        self._members = list(members)
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def next(self) -> Member | None:
-        """The next member, or None."""
-        return self._members.pop(0) if self._members else None
-
-    def report(self, member: Member, epoch: int, best: float) -> None:
-        """Nothing is decided by an epoch of a listed run."""
-
-    def tell(self, member: Member) -> None:
-        """Nothing is decided by the end of a listed run."""
 
 
 @dataclass
@@ -100,8 +65,12 @@ class Engine:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        tuner.fit()
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if members.broken is not None:
+            raise members.broken
 
 
 class _Members(Searcher):
@@ -116,6 +85,7 @@ class _Members(Searcher):
         self.scratch = scratch
         self.live: dict[str, tuple[Member, RunConfig]] = {}
         self.groups: dict[str, str] = {}
+        self.broken: MachineError | None = None
 
     def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
         # Tune pickles its searcher to restore it one day; this one is rebuilt from the study folder.
@@ -130,6 +100,22 @@ class _Members(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next member's task, or the word that there are no more."""
+        if self.broken is None:
+            with self._no_more_after_failure():
+                return self._next_task(trial_id)
+        return Searcher.FINISHED
+
+    @contextlib.contextmanager
+    def _no_more_after_failure(self) -> Iterator[None]:
+        """A failure of the machine (a full disk) is no trial's fault: what runs stays unended, and no
+        more is given out. Raised in here it would reach Tune, which logs it and goes on.
+        """
+        try:
+            yield
+        except MachineError as error:
+            self.broken = error
+
+    def _next_task(self, trial_id: str) -> Any:
         engine = self.engine
         member = self.source.next()
         if member is None:
@@ -166,7 +152,13 @@ class _Members(Searcher):
         """A member's end: complete if it reached its last epoch, pruned if Tune stopped it before."""
         if result is not None:
             self.on_trial_result(trial_id, result)
+        with self._no_more_after_failure():
+            self._end(trial_id, result, error)
+
+    def _end(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         member, config = self.live.pop(trial_id)
+        if result is not None and "machine" in result:
+            raise MachineError(result["machine"])
         folder = self.engine.folder
         lines = folder.lines(member)
         value = float(lines[-1]["best"]) if lines else None

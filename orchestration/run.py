@@ -16,6 +16,7 @@ import torch
 
 from orchestration import checkpoint
 from orchestration.config import RunConfig
+from orchestration.errors import MachineError
 from orchestration.inputs import Inputs
 from orchestration.storage import Storage
 from orchestration.training import Diverged, Training
@@ -136,5 +137,7 @@ def failure(error: Exception) -> dict[str, Any]:
         reason = f"out of memory: {str(error).splitlines()[0]}"
     else:
         reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, MachineError):
+        return {"failed": str(error), "machine": str(error), "done": True}
     last = traceback.format_exception(error)[-3:]
     return {"failed": reason, "where": "".join(last)[-2000:], "done": True}

@@ -85,7 +85,8 @@ def run_in_workers(
 ) -> Member:
     """Train in a Ray Train group: the engine of the search, with one member."""
     from orchestration import cluster
-    from orchestration.engine import Engine, Listed
+    from orchestration.engine import Engine
+    from orchestration.members import Listed
 
     config = opened.configs[0]
     with cluster.session(address, dashboard=True, verbose=verbose) as capacity:

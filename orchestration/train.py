@@ -37,7 +37,7 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.fresh:
             opened.folder.set_aside(name)
         member = opened.folder.member(name) or Member(name, seed=config.seed)
-        if member.status in ("complete", "failed"):
+        if member.status == "complete":
             print("finished already; --fresh trains it again")
         else:
             member = _run(opened, member, address, arguments.verbose)

@@ -26,10 +26,13 @@ def main() -> int:
 def tune(arguments: argparse.Namespace) -> int:
     """Open the study the arguments name, run what is missing of it, and say what came out."""
     from orchestration import plan, session, space, study_file
+    from orchestration.errors import UserError
     from orchestration.lock import Lock
     from orchestration.tracking import Tracker
 
     loaded = study_file.load(arguments.space, arguments.overrides)
+    if not loaded.space:
+        raise UserError("space: nothing to search; add parameters, or train one run with orchestration.train")
     address = session.address_of(arguments.address)
     opened = session.open_study(loaded, space.input_variants(loaded), address)
     folder = opened.folder
@@ -82,7 +85,7 @@ def _run_trials(engine: Engine) -> None:
 
 def _run_finals(engine: Engine) -> None:
     from orchestration import plan
-    from orchestration.engine import Listed
+    from orchestration.members import Listed
 
     members = plan.finals(engine.folder)
     if members:
