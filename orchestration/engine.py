@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Engine:
         total = len(source)
         if total == 0:
             return
+        self._warn_of_local_batch_norm()
         scheduler = scheduler or tune.schedulers.FIFOScheduler()
         scratch = Path(self.folder.storage.root) / ".scratch"
         shutil.rmtree(scratch, ignore_errors=True)
@@ -71,6 +73,16 @@ class Engine:
             shutil.rmtree(scratch, ignore_errors=True)
         if members.broken is not None:
             raise members.broken
+
+    def _warn_of_local_batch_norm(self) -> None:
+        """SyncBatchNorm does not run on CPUs: workers there keep statistics of their own shares."""
+        on_cpus = self.placement.workers > 1 and self.placement.device == "cpu"
+        if on_cpus and self.folder.study.config().model.batch_norm == "sync":
+            print(
+                "warning: batch norm is per worker on CPUs (model.batch_norm: sync needs GPUs)",
+                file=sys.stderr,
+            )
+            self.tracker.tags["batch_norm"] = "local (CPU workers)"
 
 
 class _Members(Searcher):

@@ -11,7 +11,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from orchestration.cluster import Placement
-from orchestration.run import Run, Task, failure
+from orchestration.errors import MachineError
+from orchestration.run import Run, Superseded, Task, failure
 from orchestration.training import Diverged
 
 # The trial's driver asks for almost nothing: its workers hold the resources. 0 is refused by Ray.
@@ -107,7 +108,14 @@ def drive(config: dict[str, Any]) -> None:
     try:
         fitted.fit()
     except ray.train.TrainingFailedError as error:
-        tune.report(failure(error))
+        tune.report(failure(cause_of(error)))
+
+
+def cause_of(error: Exception) -> Exception:
+    """The worker's own error. When one rank fails the others fail on it, so ours come first."""
+    causes: list[Exception] = list(getattr(error, "worker_failures", {}).values())
+    ours = [cause for cause in causes if isinstance(cause, (MachineError, Superseded))]
+    return [*ours, *causes, error][0]
 
 
 def trainable(placement: Placement) -> Any:

@@ -38,6 +38,7 @@ class MlflowStore:
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.kinds = kinds
+        self.tags = tags
         self.client = MlflowClient(tracking_uri=uri)
         self.keys = varying_keys(folder.study)
         self.names = {"best": f"{folder.study.objective.metric}_best"}
@@ -115,6 +116,7 @@ class MlflowStore:
             parent = self.runs.get(f"trials/{member.number:04d}", self.parent)
         values = flatten(self.folder.resolved(member)["run"])
         tags = {
+            **self.tags,
             "identity": member.identity,
             "kind": kind,
             "fingerprint": member.fingerprint,
