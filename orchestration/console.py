@@ -11,8 +11,9 @@ from orchestration.folder import Member
 
 
 def short(params: Mapping[str, Any]) -> str:
-    """Parameters in one line, each by the last parts of its path."""
-    return ", ".join(f"{key.rsplit('.', 1)[-1]}={number(value)}" for key, value in params.items())
+    """Parameters in one line, each by the last part of its path that says something."""
+    names = {key: key.removesuffix(".name").rsplit(".", 1)[-1] for key in params}
+    return ", ".join(f"{names[key]}={number(value)}" for key, value in sorted(params.items()))
 
 
 def number(value: Any) -> str:
