@@ -1,50 +1,35 @@
 """The reference point of every accuracy target: a plain PyTorch loop over frozen features.
 
-Claim: none; it gives the number others are compared with. Shares nothing with `model` and `orchestration`
-but the data room's files: the same features, split and ages.
+It shares nothing with `model` and `orchestration` but the data: same features, split and ages.
 
     python benchmarks/plain_heads.py --data faces/utkface --heads evr evr+gp+rapl --study runs/utkface
 
-prints per head mean ± sd over seeds of the test MAE at the best validation epoch, the seconds of a run, and
-images per second of training alone; with --study also the study's final seeds and their difference to evr.
+prints for each head mean ± sd over seeds of the test MAE at the best validation epoch, the seconds of a run
+and the images a second of training alone; with --study also the study's finals and their difference to evr.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 
 import torch
+from shared import Part, command, final_scores, load, spread
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data import splits
-from data.errors import DataError
 from data.faces import Faces
-from data.features import open_features
 
 HEADS = ("fc_norm", "evr", "evr+gp", "evr+rapl", "evr+gp+rapl")
 EPOCHS, BATCH, WIDTH, RATE, NOISE = 20, 256, 256, 3e-3, 0.1
 
 
-@dataclass
-class Part:
-    """x: standardised features [k, c]; age: [k] years; gender: [k] codes, -1 unknown."""
-
-    x: Tensor
-    age: Tensor
-    gender: Tensor
-
-
-@dataclass
+@dataclass(frozen=True)
 class Result:
-    """One run; `train_seconds` leaves out validation, testing and the choice of references."""
+    """One run; `images_per_second` is of training without validation and the choice of references."""
 
     test_mae: float
     seconds: float
@@ -52,34 +37,47 @@ class Result:
 
 
 class Rapl(nn.Module):
-    """Eq. 4-7 with the sum over ages pulled into the gate. R [n, c] is set from outside."""
+    """Position logits from references R [n, c] (eq. 4-7, the sum over ages pulled into the gate)."""
 
     def __init__(self, width: int, n: int) -> None:
         super().__init__()
-        self.p, self.over_ages, self.fc = nn.Parameter(torch.ones(n)), nn.Linear(n, 1), nn.Linear(width, n)
+        self.P, self.over_ages, self.fc = nn.Parameter(torch.ones(n)), nn.Linear(n, 1), nn.Linear(width, n)
         self.R = torch.zeros(n, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.over_ages.weight @ torch.sigmoid(self.R * self.p[:, None])
+        gate = self.over_ages.weight @ torch.sigmoid(self.R * self.P[:, None])
         return self.fc(x * gate + self.over_ages.bias)
+
+    def choose(self, labels: Tensor, ages: Tensor, errors: Tensor, features: Tensor) -> None:
+        """R[k]: features of the smallest error at age k; an age without faces lies between its neighbours."""
+        known = [k for k, label in enumerate(labels) if (ages == label).any()]
+        for k in known:
+            of_age = (ages == labels[k]).nonzero()[:, 0]
+            self.R[k] = features[of_age[errors[of_age].argmin()]]
+        for k in set(range(len(labels))) - set(known):
+            low = max((j for j in known if j < k), default=known[0])
+            high = min((j for j in known if j > k), default=known[-1])
+            share = (labels[k] - labels[low]) / (labels[high] - labels[low]) if high > low else 0.0
+            self.R[k] = torch.lerp(self.R[low], self.R[high], share)
 
 
 def run(parts: dict[str, Part], labels: Tensor, head: str, seed: int, epochs: int = EPOCHS) -> Result:
     """Train one head from one seed."""
+    begun, training = time.perf_counter(), 0.0
     torch.manual_seed(seed)
-    train, n, begun, spent = parts["train"], len(labels), time.perf_counter(), 0.0
-    center, scale = train.age.mean(), train.age.std()
+    train, n = parts["train"], len(labels)
     body = nn.Sequential(nn.Linear(train.x.shape[1], WIDTH), nn.PReLU(WIDTH))
     age_head = nn.Linear(WIDTH, 1 if head == "fc_norm" else n)
-    gender_head, position_head = nn.Linear(WIDTH, 2), Rapl(WIDTH, n)
-    position = torch.searchsorted(labels, train.age)
-    parameters = [p for m in (body, age_head, gender_head, position_head) for p in m.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=RATE)
+    gender_head, rapl = nn.Linear(WIDTH, 2), Rapl(WIDTH, n)
+    used = [body, age_head, *[gender_head] * ("gp" in head), *[rapl] * ("rapl" in head)]
+    optimizer = torch.optim.Adam([p for module in used for p in module.parameters()], lr=RATE)
     steps = epochs * -(-len(train.age) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    position = torch.searchsorted(labels, train.age)
+    center, scale = train.age.mean(), train.age.std()
 
-    def estimate(features: Tensor) -> Tensor:
-        out = age_head(features)
+    def estimate(hidden: Tensor) -> Tensor:
+        out = age_head(hidden)
         return out[:, 0] * scale + center if head == "fc_norm" else out.softmax(1) @ labels
 
     @torch.no_grad()
@@ -87,102 +85,58 @@ def run(parts: dict[str, Part], labels: Tensor, head: str, seed: int, epochs: in
         return float((estimate(body(part.x)) - part.age).abs().mean())
 
     best, test = float("inf"), float("nan")
+    errors, features = torch.empty(len(train.age)), torch.empty(len(train.age), WIDTH)
     for epoch in range(epochs):
-        start, order = time.perf_counter(), torch.randperm(len(train.age))
-        errors, features = torch.empty(len(order)), torch.empty(len(order), WIDTH)
-        for rows in order.split(BATCH):
+        start = time.perf_counter()
+        for rows in torch.randperm(len(train.age)).split(BATCH):
             x = train.x[rows]
             hidden = body(x + NOISE * torch.randn_like(x))
             error = (estimate(hidden) - train.age[rows]).abs()
             loss = error.mean()
             if "gp" in head:
-                loss = loss + functional.cross_entropy(gender_head(hidden), train.gender[rows], ignore_index=-1)
+                loss = loss + functional.cross_entropy(
+                    gender_head(hidden), train.gender[rows], ignore_index=-1
+                )
             if "rapl" in head:
                 errors[rows], features[rows] = error.detach(), hidden.detach()
                 if epoch > 0:  # the first epoch has no references yet
-                    loss = loss + functional.cross_entropy(position_head(hidden), position[rows])
+                    loss = loss + functional.cross_entropy(rapl(hidden), position[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-        spent += time.perf_counter() - start
-        if "rapl" in head:  # per age, the features of the smallest error of the pass
-            for k in range(n):
-                of_age = (position == k).nonzero()[:, 0]
-                position_head.R[k] = features[of_age[errors[of_age].argmin()]]
+        training += time.perf_counter() - start
+        if "rapl" in head:
+            rapl.choose(labels, train.age, errors, features)
         if (value := mae(parts["val"])) < best:
             best, test = value, mae(parts["test"])
-    return Result(test, time.perf_counter() - begun, epochs * len(train.age) / spent)
-
-
-def find_features(faces: Faces, given: Path) -> Path:
-    """The feature file `given`, or the one of this data set in the folder `given`."""
-    candidates = [given] if given.is_file() else sorted(given.glob("*.arrow"))
-    fitting = [p for p in candidates if open_features(p).metadata.get("fingerprint") == faces.fingerprint]
-    if not fitting:
-        raise DataError(f"{given}: no features of {faces.root}; `orchestration.train --space utkface` makes them")
-    return fitting[0]
-
-
-def load(data: Path, features: Path) -> tuple[dict[str, Part], Tensor]:
-    """The three parts of the fixed image_random split, standardised by train, and the labels [n]."""
-    faces = Faces.open(data)
-    split = splits.load(faces, "image_random", 0)
-    array = open_features(find_features(faces, features)).array[:, 0]
-    mean_, sd = array[split.train].mean(0), array[split.train].std(0)
-    x = torch.from_numpy((array - mean_) / sd.clip(1e-12))
-    age, gender = torch.tensor(faces.ages), torch.tensor(faces.genders).long()
-    parts = {n: torch.from_numpy(getattr(split, n)) for n in splits.PARTS}
-    labels = torch.tensor(faces.labels, dtype=torch.float32)
-    return {name: Part(x[rows], age[rows], gender[rows]) for name, rows in parts.items()}, labels
-
-
-def spread(values: list[float]) -> str:
-    """`mean ± sd` over seeds."""
-    return f"{mean(values):.3f} ± {stdev(values) if len(values) > 1 else float('nan'):.3f}"
-
-
-def final_scores(study: Path, fingerprint: str) -> dict[str, list[float]]:
-    """Test MAE of a study's final seeds, by trial. Raises DataError where there are none of this data set."""
-    scores: dict[str, list[float]] = defaultdict(list)
-    for path in sorted(study.glob("finals/*/state.json")):
-        state = json.loads(path.read_text())
-        if state["fingerprint"] == fingerprint and state.get("test"):
-            scores[path.parent.name.split("-")[0]].append(state["test"]["age_mae"])
-    if not scores:
-        raise DataError(f"{study}: no finished final seeds of this data set; run orchestration.tune first")
-    return scores
+    return Result(test, time.perf_counter() - begun, epochs * len(train.age) / training)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description="Plain PyTorch heads on frozen features")
     parser.add_argument("--data", type=Path, default=Path("faces/utkface"))
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="a file or its folder")
-    parser.add_argument("--heads", nargs="+", choices=HEADS, default=list(HEADS))
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS)
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--study", type=Path, help="a study folder whose finals are compared with evr")
+    parser.add_argument("--study", type=Path, help="folder of a study whose finals are compared with evr")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        parts, labels = load(args.data, args.features)
-        finals = final_scores(args.study, Faces.open(args.data).fingerprint) if args.study else {}
-    except DataError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    heads = ["evr", *args.heads] if finals and "evr" not in args.heads else args.heads
+    parts, labels = load(args.data, args.features)
+    finals = final_scores(args.study, Faces.open(args.data).fingerprint) if args.study else {}
+    heads = dict.fromkeys([*args.heads, *["evr"] * bool(finals)])
     results: dict[str, list[Result]] = {head: [] for head in heads}
-    for seed in range(args.seeds):  # heads take turns, so that a busy machine slows all alike
-        for head in heads:
-            results[head].append(run(parts, labels, head, seed))
-    print(f"{args.data}: {args.seeds} seeds, train/val/test {[len(p.age) for p in parts.values()]}")
-    print("head          test MAE (years)  s/run   images/s")
+    for seed in range(args.seeds):  # heads take turns, so that a busy machine slows all of them
+        for head, runs in results.items():
+            runs.append(run(parts, labels, head, seed))
+    print("head         test MAE       s/run  images/s")
     for head, runs in results.items():
         seconds, speed = median(r.seconds for r in runs), median(r.images_per_second for r in runs)
-        print(f"{head:<12}  {spread([r.test_mae for r in runs]):<16}  {seconds:5.1f}  {speed:9,.0f}")
+        print(f"{head:<11}  {spread([r.test_mae for r in runs])}  {seconds:5.1f}  {speed:8,.0f}")
     for trial, scores in finals.items():
         difference = mean(scores) - mean(r.test_mae for r in results["evr"])
         print(f"finals of {trial}: {spread(scores)} ({len(scores)} seeds), {difference:+.3f} to plain evr")
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

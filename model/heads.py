@@ -106,13 +106,21 @@ class Evr(AgeHead):
 
     class Config(Settings):
         name: Literal["evr"] = "evr"
+        init: Literal["zeros", "torch_default"] = Field(
+            default="zeros",
+            description="zeros starts from equal probabilities; torch_default (published) from a random "
+            "softmax that the L1 of its expectation can saturate before it has learned anything",
+        )
 
         def build(self, in_features: int, labels: Tensor, age_mean: float, age_std: float) -> Evr:
-            return Evr(in_features, labels)
+            return Evr(self, in_features, labels)
 
-    def __init__(self, in_features: int, labels: Tensor) -> None:
+    def __init__(self, config: Config, in_features: int, labels: Tensor) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, len(labels))
+        if config.init == "zeros":
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
         self.register_buffer("labels", labels.to(self.linear.weight.dtype, copy=True))
         self.labels: Tensor
 

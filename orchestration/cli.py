@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -40,11 +41,14 @@ def run(command: Callable[[], int]) -> None:
 
 
 def _guarded(command: Callable[[], int]) -> int:
+    foreign = foreign_package()
+    if foreign is not None:  # before anything of `data` is imported
+        print(f"error: {foreign}", file=sys.stderr)
+        return USER
     from data.errors import DataError
     from orchestration.errors import MachineError, NothingFinished, UserError
 
     try:
-        require_own_packages()
         return command()
     except (UserError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,18 +71,17 @@ def again() -> str:
     return " ".join(["python -m", f"orchestration.{module}", *sys.argv[1:]])
 
 
-def require_own_packages() -> None:
-    """Raise UserError if `data` or `model` on the path are another project's."""
-    import data
-    import model
-    from orchestration.errors import UserError
-
+def foreign_package() -> str | None:
+    """What to do where `data` or `model` on the path is another project's; None where both are ours."""
     home = Path(__file__).resolve().parent.parent
-    for package in (data, model):
-        found = Path(package.__file__ or "").resolve().parent.parent
-        if found != home:
-            raise UserError(
-                f"the package `{package.__name__}` comes from {found}, not from {home};"
+    for name in ("data", "model"):
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if origin is None or origin.parent.parent != home:
+            found = origin.parent.parent if origin is not None else "nowhere"
+            return (
+                f"the package `{name}` comes from {found}, not from {home};"
                 " another project's folder is earlier on the Python path: run from the project's folder"
                 " or a clean virtual environment"
             )
+    return None

@@ -111,5 +111,9 @@ def suggestion(path: str, known: Mapping[str, list[Leaf]]) -> str:
     section = path.rpartition(".")[0]
     prefix = f"{section}." if section else ""
     beside = sorted({prefix + k.removeprefix(prefix).split(".")[0] for k in known if k.startswith(prefix)})
-    hint = nearest(path, beside) or nearest(path, [*known, *sections])
+    # The key alone is compared: the section they share would make any two look alike.
+    hint = nearest(path.removeprefix(prefix), [name.removeprefix(prefix) for name in beside])
+    hint = hint.replace("mean '", f"mean '{prefix}")
+    if not beside:
+        hint = nearest(path, [*known, *sections])
     return hint or f" Allowed here: {', '.join(beside or sorted(known))}."

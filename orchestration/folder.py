@@ -114,6 +114,7 @@ class StudyFolder:
             identity=identity(config, inputs.for_identity()),
             fingerprint=inputs.fingerprint,
         )
+        self.storage.clear_partials(member.name)
         if not self.storage.exists(f"{member.name}/resolved.yaml"):
             self.storage.put(f"{member.name}/resolved.yaml", self._resolved(member, config))
         self.put(member)

@@ -17,7 +17,8 @@ def optimizer(config: RunConfig, network: Network) -> Optimizer:
     base, scale = (chosen.head_lr, 1.0) if config.frozen else (chosen.lr, chosen.head_lr_scale)
     parameters = groups(network, base, scale, chosen.weight_decay, chosen.decay_all)
     kind = torch.optim.AdamW if isinstance(chosen, AdamW) else torch.optim.Adam
-    return kind(parameters)
+    # The fused kernel updates all parameters in one call, on CPUs too.
+    return kind(parameters, fused=True)
 
 
 class Schedule:

@@ -87,10 +87,26 @@ def is_integer(path: str) -> bool:
     return all(leaf.field.annotation is int for leaf in leaves(RunConfig)[path])
 
 
+def is_number(path: str) -> bool:
+    """Whether RunConfig takes a number at this path, so that a range of it makes sense."""
+    return all(leaf.field.annotation in (int, float) for leaf in leaves(RunConfig)[path])
+
+
 def own_values(study: Study) -> Flat:
     """The file's own point of the space: the first trial under `start_from: run`."""
     values = flatten(study.config().model_dump(mode="json"))
-    return {p: values[p] for p in in_order(study.space) if holds(study.space[p].when, values)}
+    active = [p for p in in_order(study.space) if holds(study.space[p].when, values)]
+    return {p: _as_written(study, p, values[p]) for p in active}
+
+
+def _as_written(study: Study, path: str, value: Any) -> Any:
+    """The choice that a run reads as `value`: YAML's 1 or `1e-4` may stand for 1.0 or 0.0001."""
+    param = study.space[path]
+    for choice in param.choices or ():
+        run = study.config({**pinned(param.when), path: choice})
+        if flatten(run.model_dump(mode="json"))[path] == value:
+            return choice
+    return value
 
 
 def input_variants(study: Study) -> list[RunConfig]:

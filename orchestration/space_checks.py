@@ -8,7 +8,7 @@ from orchestration.config import RunConfig
 from orchestration.errors import ConfigError
 from orchestration.fields import Leaf, leaves, suggestion
 from orchestration.layers import flatten
-from orchestration.space import holds, in_order, is_integer, own_values, pinned
+from orchestration.space import INPUT_PREFIXES, holds, in_order, is_integer, is_number, own_values, pinned
 from orchestration.study import Param, Study
 
 # Values that reach age only through shared trainable layers.
@@ -35,7 +35,7 @@ def space_problems(study: Study) -> list[str]:
         found += _reachable(study, path, known[path]) or _values_fit(study, path, param)
     if found:
         return found
-    return _first_trial(study) + _frozen_reach(study) + _epochs_fixed(study)
+    return _first_trial(study) + _frozen_reach(study) + _epochs_fixed(study) + _shares_hold(study)
 
 
 def _reachable(study: Study, path: str, options: list[Leaf]) -> list[str]:
@@ -57,6 +57,10 @@ def _reachable(study: Study, path: str, options: list[Leaf]) -> list[str]:
 def _values_fit(study: Study, path: str, param: Param) -> list[str]:
     if param.choices is not None:
         candidates: list[Any] = list(param.choices)
+    elif not is_number(path):
+        return [f"space.{path}: takes no range; give choices"]
+    elif path.startswith(INPUT_PREFIXES):
+        return [f"space.{path}: decides what runs read, which is prepared before they start; give choices"]
     elif is_integer(path):
         bounds = [param.low, param.high]
         if any(b is not None and b != int(b) for b in bounds):
@@ -80,7 +84,7 @@ def _first_trial(study: Study) -> list[str]:
     for path, value in own_values(study).items():
         param = study.space[path]
         if param.choices is not None:
-            inside = value in [list(c) if isinstance(c, tuple) else c for c in param.choices]
+            inside = value in param.choices
         else:
             assert param.low is not None and param.high is not None
             inside = param.low <= value <= param.high
@@ -112,3 +116,17 @@ def _epochs_fixed(study: Study) -> list[str]:
             " fix it, or set search.scheduler: none"
         ]
     return []
+
+
+def _shares_hold(study: Study) -> list[str]:
+    """Every worker needs a share of two in a full batch."""
+    searched = study.space.get("train.batch_size")
+    sizes = [study.config().train.batch_size]
+    if searched is not None:
+        sizes += [int(searched.low)] if searched.low is not None else list(searched.choices or ())
+    if min(sizes) >= 2 * study.resources.workers:
+        return []
+    return [
+        f"train.batch_size: {min(sizes)} cannot be shared by {study.resources.workers} workers, two samples"
+        f" each; give at least {2 * study.resources.workers}, or lower resources.workers"
+    ]

@@ -16,10 +16,11 @@ FORMAT_VERSION = 1
 
 
 class Storage:
-    """A folder, local or remote. Names are relative, with forward slashes.
+    """A folder, local or in an object store. Names are relative, with forward slashes.
 
     Every write replaces a whole object: a reader sees the old one or the new one, and a crash in
-    the middle leaves the old one.
+    the middle leaves the old one. (A path does this by renaming, S3 and its like by themselves; a
+    file:// or hdfs:// URI does not: give such storage as a path.)
     """
 
     def __init__(self, root: str) -> None:
@@ -44,7 +45,10 @@ class Storage:
             if self._local is not None:
                 _replace(self._local / name, data)
                 return
-            with self._fs.open_output_stream(f"{self._base}/{name}") as stream:
+            path = f"{self._base}/{name}"
+            if self._fs.type_name in ("local", "hdfs"):  # object stores have no folders to make
+                self._fs.create_dir(path.rpartition("/")[0], recursive=True)
+            with self._fs.open_output_stream(path) as stream:
                 stream.write(data)
         except OSError as error:
             raise MachineError(_words(error, f"{self.root}/{name}", len(data))) from error
@@ -80,6 +84,12 @@ class Storage:
         elif self.exists(name):
             self._fs.delete_file(f"{self._base}/{name}")
 
+    def clear_partials(self, name: str) -> None:
+        """Remove what killed writers left half-written in the folder `name`."""
+        if self._local is not None:
+            for leftover in (self._local / name).glob(".*.partial-*"):
+                leftover.unlink(missing_ok=True)
+
     def put_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON object that carries the format version."""
         document = {"format_version": FORMAT_VERSION, **value}
@@ -104,8 +114,7 @@ class Storage:
 
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A file has one writer, so a killed writer's leftover is simply written over.
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         with partial.open("wb") as file:
             file.write(data)

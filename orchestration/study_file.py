@@ -16,6 +16,7 @@ from orchestration.layers import Flat, flatten, layered, nest, parse_overrides
 from orchestration.space_checks import space_problems
 from orchestration.study import Study, default_names
 
+SECTIONS = ("run", "space", "objective", "search", "final", "resources")
 PATHS = ("data.root", "model.backbone.weights")
 
 
@@ -29,6 +30,13 @@ def load(space: str, overrides: Sequence[str] = ()) -> Study:
     sections = set(Study.model_fields)
     top = {k: v for k, v in raw.items() if k in sections}
     unknown = [f"{k}: unknown key.{nearest(k, sorted(sections))}" for k in raw if k not in sections]
+    unknown += [
+        f"{k}: expected a mapping, received {v!r}."
+        for k, v in top.items()
+        if k in SECTIONS and not isinstance(v, dict) and v is not None
+    ]
+    if len(unknown) > sum(k not in sections for k in raw):
+        raise ConfigError(unknown, str(path))
     flat = parse_overrides(overrides)
     run = {k: v for k, v in flat.items() if k.split(".")[0] not in sections - {"run"}}
     study_level = {k: v for k, v in flat.items() if k not in run}

@@ -92,7 +92,7 @@ class Training:
         self.network.train()
         sums = torch.zeros(6, dtype=torch.float64, device=self.device)
         for index, batch in enumerate(self.batches.train(self.epoch)):
-            torch.manual_seed(seed_of(self.config.seed, "dropout", self.epoch, index, self.workers.rank))
+            self._seed_dropout(index)
             sums += self._update(batch).double()
             self.schedule.after_step()
         self.schedule.after_epoch()
@@ -112,6 +112,14 @@ class Training:
             "train/seconds": seconds,
             "train/images_per_second": images / seconds,
         }
+
+    def _seed_dropout(self, index: int) -> None:
+        """Key dropout by step and worker. torch.manual_seed would format a stack: 0.1 ms of a 4 ms step."""
+        seed = seed_of(self.config.seed, "dropout", self.epoch, index, self.workers.rank)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(seed)
 
     def _update(self, batch: Batch) -> Tensor:
         """One optimiser step. Returns this worker's sums and counts of the three losses: [6]."""

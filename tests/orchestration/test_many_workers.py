@@ -1,0 +1,90 @@
+"""Several workers give the numbers of one: real processes, gloo, uneven shares, missing genders."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from orchestration.config import RunConfig
+from orchestration.inputs import Inputs
+from orchestration.training import Training
+
+CLOCK = ("train/seconds", "train/images_per_second")
+
+Result = tuple[list[dict[str, float]], Tensor, dict[str, Tensor]]
+
+
+def _trained(run: RunConfig, inputs: Inputs) -> Result:
+    torch.set_num_threads(1)
+    training = Training(run, inputs, torch.device("cpu"))
+    lines = [training.step() for _ in range(run.train.epochs)]
+    assert training.references is not None and training.references.next is not None
+    return lines, training.references.next, training.network.state_dict()
+
+
+def _worker(rank: int, count: int, folder: str, run: RunConfig, inputs: Inputs) -> None:
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=count)
+    torch.save(_trained(run, inputs), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def _together(count: int, folder: Path, run: RunConfig, inputs: Inputs) -> list[Result]:
+    folder.mkdir()
+    mp.spawn(_worker, (count, str(folder), run, inputs), nprocs=count)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+
+
+def _require_close(one: Result, other: Result, tolerance: float) -> None:
+    for line, same in zip(one[0], other[0], strict=True):
+        assert line.keys() == same.keys()
+        for key in line.keys() - set(CLOCK):
+            assert line[key] == pytest.approx(same[key], abs=tolerance), key
+    torch.testing.assert_close(one[1], other[1], rtol=0, atol=tolerance)
+    for key, value in one[2].items():
+        torch.testing.assert_close(value, other[2][key], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("count", "precision", "epochs", "batch_size", "tolerance"),
+    [
+        # 180 rows: shares of 21 and 20, a last batch of 16.
+        (2, "float64", 3, 41, 1e-6),
+        # The last batch of 2 has a share for one worker only.
+        (3, "float64", 3, 89, 1e-6),
+        (2, "float32", 2, 41, 1e-4),
+    ],
+)
+def test_several_workers_give_the_numbers_of_one(
+    config: Callable[..., RunConfig],
+    prepared: Callable[..., Inputs],
+    weights: Path,
+    tmp_path: Path,
+    count: int,
+    precision: str,
+    epochs: int,
+    batch_size: int,
+    tolerance: float,
+) -> None:
+    values: dict[str, Any] = {
+        "model.backbone.weights": str(weights),
+        "model.train_backbone": False,
+        "model.neck.name": "mlp",
+        "model.neck.width": 16,
+        "train.precision": precision,
+        "train.epochs": epochs,
+        "train.batch_size": batch_size,
+        "optimizer.weight_decay": 0.01,
+    }
+    run = config(values)
+    inputs = prepared(run)
+    alone = _trained(run, inputs)
+    ranks = _together(count, tmp_path / "group", run, inputs)
+    for result in ranks:
+        _require_close(alone, result, tolerance)
+    for key, value in ranks[0][2].items():
+        assert all(torch.equal(value, other[2][key]) for other in ranks[1:]), key

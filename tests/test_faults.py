@@ -1,0 +1,177 @@
+"""kill -9 at any moment: the same command goes on, and no finished trial is lost or repeated."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENDED = ("complete", "pruned", "failed")
+
+
+def _start(code: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, *code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Until the condition holds or the process ended."""
+    end = time.monotonic() + seconds
+    while process.poll() is None and not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def _states(folder: Path) -> dict[str, bytes]:
+    """state.json of every trial and final, by name."""
+    found = sorted(folder.glob("trials/*/state.json")) + sorted(folder.glob("finals/*/state.json"))
+    return {f"{path.parts[-3]}/{path.parts[-2]}": path.read_bytes() for path in found}
+
+
+def _ended(folder: Path) -> dict[str, bytes]:
+    return {name: raw for name, raw in _states(folder).items() if json.loads(raw)["status"] in ENDED}
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def _epochs_written(folder: Path) -> int:
+    return sum(len(_lines(path)) for path in folder.glob("*/*/"))
+
+
+def _search_with_kills(study: Path, folder: Path, trials: int, kills: int, log: Path) -> int:
+    """Start the command until it ends by itself, killing it so many times; returns how many hit."""
+    rng = random.Random(0)
+    hit = 0
+    for start in range(kills + 3):
+        before, known = _epochs_written(folder), _ended(folder)
+        driver = _start(["-m", "orchestration.tune", "--space", str(study)], log)
+        if start < kills:
+            # Once this start trains, after so many epochs more and a moment.
+            after = before + rng.randint(1, 7)
+            _wait(driver, lambda after=after: _epochs_written(folder) >= after)  # type: ignore[misc]
+            time.sleep(rng.uniform(0, 0.3))
+            driver.kill()
+        code = driver.wait(timeout=150)
+        hit += code == -signal.SIGKILL
+        now = _states(folder)
+        assert {name: now[name] for name in known} == known, "what had ended has changed"
+        assert len(list(folder.glob("trials/*"))) <= trials
+        if code != -signal.SIGKILL:
+            assert code == 0, log.read_text()[-3000:]
+            return hit
+    raise AssertionError(f"not done after {kills + 3} starts\n{log.read_text()[-3000:]}")
+
+
+def _require_whole(folder: Path, trials: int, epochs: int, finals: int) -> None:
+    states = {name: json.loads(raw) for name, raw in _states(folder).items()}
+    assert all(state["status"] in ENDED for state in states.values()), states
+    names = [name for name in states if name.startswith("trials/")]
+    assert names == [f"trials/{number:04d}" for number in range(trials)]
+    points = [json.dumps(states[name]["params"], sort_keys=True) for name in names]
+    assert len(set(points)) == trials, "a point was drawn twice"
+    for name, state in states.items():
+        lines = _lines(folder / name)
+        assert [line["epoch"] for line in lines] == list(range(1, len(lines) + 1))
+        assert state["status"] in ("complete", "pruned"), state["reason"]
+        assert (len(lines) == epochs) is (state["status"] == "complete")
+        assert state["value"] == min(line["val/age_mae"] for line in lines)
+    scored = [name for name, state in states.items() if state["test"] is not None]
+    assert len(scored) == finals and all(name.startswith("finals/") for name in scored)
+    ledger = [json.loads(line) for line in (folder / "test_ledger.jsonl").read_text().splitlines()]
+    assert sorted(entry["run"] for entry in ledger) == scored
+
+
+def _demo(document: dict[str, Any], trials: int) -> dict[str, Any]:
+    """The tiny study with epochs long enough to be killed in: some 0.3 s."""
+    document["run"]["data"]["root"] = "synthetic:1500x32"
+    document["run"]["model"]["backbone"]["width"] = 12
+    document["run"]["train"] = {"epochs": 5, "batch_size": 64}
+    document["search"] = {"trials": trials, "startup": 3}
+    document["final"] = {"top_k": 1, "seeds": 1}
+    return document
+
+
+def test_a_search_killed_three_times_loses_and_repeats_nothing(
+    document: dict[str, Any], written: Callable[..., Path], tmp_path: Path
+) -> None:
+    study, folder = written(_demo(document, trials=6)), tmp_path / "runs" / "tiny"
+    assert _search_with_kills(study, folder, 6, 3, tmp_path / "log") >= 2
+    _require_whole(folder, trials=6, epochs=5, finals=1)
+
+
+@pytest.mark.slow
+def test_a_search_killed_twenty_times_loses_and_repeats_nothing(
+    document: dict[str, Any], written: Callable[..., Path], tmp_path: Path
+) -> None:
+    document = _demo(document, trials=12)
+    document["run"]["data"]["root"] = "synthetic:3000x32"
+    document["run"]["train"]["epochs"] = 12
+    study, folder = written(document), tmp_path / "runs" / "tiny"
+    assert _search_with_kills(study, folder, 12, 20, tmp_path / "log") >= 12
+    _require_whole(folder, trials=12, epochs=12, finals=1)
+
+
+# A checkpoint every epoch instead of every 30 s, so that there is one to go on from.
+SINGLE = """
+import sys
+import orchestration.run
+from orchestration import cli, train
+orchestration.run.CHECKPOINT_SECONDS = 0
+sys.argv = ["train.py", *sys.argv[1:]]
+cli.run(train.main)
+"""
+CLOCK = ("time", "train/seconds", "train/images_per_second")
+
+
+def test_a_killed_run_goes_on_and_ends_as_one_that_was_never_killed(
+    document: dict[str, Any], written: Callable[..., Path], tmp_path: Path
+) -> None:
+    document = _demo(document, trials=1)
+    document["run"]["train"]["epochs"] = 8
+    path = str(written(document))
+
+    def run(storage: Path) -> list[str]:
+        return ["-c", SINGLE, "--space", path, f"storage={storage}"]
+
+    def only(storage: Path) -> Path:
+        found = list((storage / "tiny" / "single").glob("*"))
+        return found[0] if found else storage / "nothing yet"
+
+    killed = _start(run(tmp_path / "killed"), tmp_path / "log")
+    _wait(killed, lambda: len(_lines(only(tmp_path / "killed"))) >= 3)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    before = _lines(only(tmp_path / "killed"))
+    assert 3 <= len(before) < 8
+    both = [_start(run(tmp_path / name), tmp_path / "log") for name in ("killed", "whole")]
+    assert [process.wait(timeout=120) for process in both] == [0, 0], (tmp_path / "log").read_text()
+
+    killed_folder, whole_folder = only(tmp_path / "killed"), only(tmp_path / "whole")
+    lines, whole = _lines(killed_folder), _lines(whole_folder)
+    assert lines[:3] == before[:3]  # not trained again
+    for line in (*lines, *whole):
+        for key in CLOCK:
+            del line[key]
+    assert lines == whole
+    results = [json.loads((folder / "result.json").read_text()) for folder in (killed_folder, whole_folder)]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["best_epoch"] == results[1]["best_epoch"]
+    attempts = [json.loads((f / "state.json").read_text())["attempt"] for f in (killed_folder, whole_folder)]
+    assert attempts == [2, 1]
