@@ -107,7 +107,7 @@ def _partial(raw: Path, mark: Path, shape: tuple[int, int, int]) -> tuple[np.mem
 def _features(backbone: nn.Module, images: np.ndarray, view: str, device: torch.device) -> np.ndarray:
     """images: [b, h, w, 3] uint8 → pooled features [b, channel] float32 of one view."""
     parts = []
-    for part in torch.from_numpy(images).split(CPU_BATCH if device.type == "cpu" else len(images)):
+    for part in torch.split(torch.from_numpy(images), CPU_BATCH if device.type == "cpu" else len(images)):
         batch = part.to(device).permute(0, 3, 1, 2).float() / 255
         if view == "hflip":
             batch = batch.flip(3)
