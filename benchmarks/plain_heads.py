@@ -61,13 +61,18 @@ class Rapl(nn.Module):
             self.R[k] = torch.lerp(self.R[low], self.R[high], share)
 
 
-def run(parts: dict[str, Part], labels: Tensor, head: str, seed: int, epochs: int = EPOCHS) -> Result:
-    """Train one head from one seed."""
+def run(
+    parts: dict[str, Part], labels: Tensor, head: str, seed: int, epochs: int = EPOCHS, init: str = "default"
+) -> Result:
+    """Train one head from one seed; `init` is torch's for every layer, or zeros for the age head."""
     begun, training = time.perf_counter(), 0.0
     torch.manual_seed(seed)
     train, n = parts["train"], len(labels)
     body = nn.Sequential(nn.Linear(train.x.shape[1], WIDTH), nn.PReLU(WIDTH))
     age_head = nn.Linear(WIDTH, 1 if head == "fc_norm" else n)
+    if init == "zeros":
+        nn.init.zeros_(age_head.weight)
+        nn.init.zeros_(age_head.bias)
     gender_head, rapl = nn.Linear(WIDTH, 2), Rapl(WIDTH, n)
     used = [body, age_head, *[gender_head] * ("gp" in head), *[rapl] * ("rapl" in head)]
     optimizer = torch.optim.Adam([p for module in used for p in module.parameters()], lr=RATE)
@@ -119,6 +124,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="a file or its folder")
     parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS)
     parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--init", choices=("default", "zeros"), default="default", help="of the age head")
     parser.add_argument("--study", type=Path, help="folder of a study whose finals are compared with evr")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -128,7 +134,7 @@ def main() -> None:
     results: dict[str, list[Result]] = {head: [] for head in heads}
     for seed in range(args.seeds):  # heads take turns, so that a busy machine slows all of them
         for head, runs in results.items():
-            runs.append(run(parts, labels, head, seed))
+            runs.append(run(parts, labels, head, seed, init=args.init))
     print("head         test MAE       s/run  images/s")
     for head, runs in results.items():
         seconds, speed = median(r.seconds for r in runs), median(r.images_per_second for r in runs)
