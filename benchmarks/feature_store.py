@@ -4,8 +4,9 @@
 
 writes and reads 165,000 samples with 256 float32 channels and their ages, errors, genders and ids: as a shard
 of data/feature_store.py, with pickle (protocol 5), torch.save and Parquet. Reading is opening the file and
-summing all features once. The formats take turns; printed are medians over the repeats, their range, and how
-much longer each format takes than the store. Files stay in the page cache: what is measured is the format.
+summing all features once. Every repeat takes the formats in another order; printed are medians over the
+repeats, their range, and how much longer each format takes than the store. Files stay in the page cache, so
+what is measured is the format and not the disk.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pickle
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from shared import command
 from data.feature_store import Shard, open_pass, write_shard
 
 Columns = dict[str, NDArray[Any]]
+Seconds = defaultdict[tuple[str, str], list[float]]
 NAMES = ("sample_id", "age", "predicted_age", "error", "gender", "feature")
 
 
@@ -107,11 +109,10 @@ FORMATS = {
 }
 
 
-def measured(shard: Shard, folder: Path, first: int, seconds: dict[tuple[str, str], list[float]]) -> None:
-    """Add one repeat of every format, from the `first` on: seconds to write, to open, and to open and sum."""
+def measured(shard: Shard, folder: Path, order: Iterable[str], seconds: Seconds) -> None:
+    """Add one repeat of every format in this order: seconds to write, to open, and to open and sum."""
     expected = float(shard.feature.sum(dtype=np.float64))
-    names = list(FORMATS)
-    for name in names[first:] + names[:first]:
+    for name in order:
         form = FORMATS[name]
         place = Path(tempfile.mkdtemp(dir=folder))
         start = time.perf_counter()
@@ -131,7 +132,7 @@ def measured(shard: Shard, folder: Path, first: int, seconds: dict[tuple[str, st
             file.rmdir() if file.is_dir() else file.unlink()
 
 
-def report(seconds: dict[tuple[str, str], list[float]], size: int) -> None:
+def report(seconds: Seconds, size: int) -> None:
     """Print GB/s, milliseconds and ratios; `size` in bytes."""
     print(f"{'':14}{'GB/s':>8}{'ms':>9}{'lowest–highest':>18}{'× the store':>14}")
     for task in ("write", "open", "read"):
@@ -152,16 +153,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where files are written (default: a temporary folder)")
     parser.add_argument("--samples", type=int, default=165_000)
     parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=10)
     args = parser.parse_args()
     shard = drawn(args.samples, args.channels)
     size = sum(array.nbytes for array in columns(shard).values())
-    seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    seconds: Seconds = defaultdict(list)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         # The first round warms imports and allocators; its numbers are not kept.
-        measured(shard, Path(folder), 0, defaultdict(list))
+        measured(shard, Path(folder), FORMATS, defaultdict(list))
         for turn in range(args.repeats):
-            measured(shard, Path(folder), turn % len(FORMATS), seconds)
+            order = np.random.default_rng(turn).permutation(list(FORMATS)).tolist()
+            measured(shard, Path(folder), order, seconds)
     print(f"{args.samples:,} × {args.channels}, {size / 1e6:,.0f} MB, {args.repeats} repeats")
     report(seconds, size)
 

@@ -1,22 +1,23 @@
 """The feature file: what a frozen backbone makes of each face, as one Arrow batch that maps into memory.
 
-Features of faces are biometric templates: the file is readable by its owner alone.
+    python -m data.features show PATH [--json]
+
+tells what PATH holds: such a file, or the features of a training pass (data/feature_store.py).
 """
 
-import json
-import os
+from __future__ import annotations
+
+import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from pathlib import Path
 
-from data.errors import DataError
+    from numpy.typing import NDArray
 
 FORMAT_VERSION = 1
-_KEY = b"rapl.features"
+_REMEDY = "Remove it and it is made again."
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,13 @@ def write_features(path: Path, features: NDArray[Any], metadata: dict[str, Any])
     """Write `features` [n, views, channels] float32 or float16 whole, mode 0600.
 
     `channels`, `views` (a list; numbers by default) and `format_version` are added to the metadata.
-    Raises ValueError where shape, dtype and metadata disagree.
+    Raises ValueError where shape, dtype and metadata disagree, MachineError for a full disk.
     """
+    import numpy as np
+    import pyarrow as pa
+
+    from data.feature_file import FROZEN, write_batch
+
     if features.ndim != 3 or features.dtype not in (np.float32, np.float16):
         raise ValueError(
             "features must be [n, views, channels] float32 or float16. "
@@ -52,16 +58,7 @@ def write_features(path: Path, features: NDArray[Any], metadata: dict[str, Any])
         )
     values = pa.array(np.ascontiguousarray(features).reshape(-1))
     column = pa.FixedSizeListArray.from_arrays(values, views * channels)
-    schema = pa.schema([("features", column.type)], metadata={_KEY: json.dumps(content).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.touch(mode=0o600)
-        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-            writer.write_batch(pa.record_batch([column], schema=schema))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_batch(path, {"features": column}, FROZEN, content)
 
 
 def open_features(path: Path) -> Features:
@@ -69,19 +66,14 @@ def open_features(path: Path) -> Features:
 
     Raises DataError for a missing or truncated file, another kind of file, or another format version.
     """
-    try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        metadata: dict[str, Any] = json.loads(reader.schema.metadata[_KEY])
-        version = metadata["format_version"]
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError):
-        raise DataError(f"{path} is not a whole feature file; remove it and it is made again") from None
-    if version != FORMAT_VERSION:
-        raise DataError(
-            f"{path} has format version {version!r}; this code reads {FORMAT_VERSION}. "
-            "Remove it and it is made again."
-        )
-    column = reader.get_batch(0).column("features")
-    shape = (len(column), len(metadata["views"]), metadata["channels"])
-    return Features(column.flatten().to_numpy().reshape(shape), metadata)
+    from data.feature_file import FROZEN, open_batch
+
+    batch, metadata = open_batch(path, FROZEN, FORMAT_VERSION, "feature file", _REMEDY)
+    shape = (batch.num_rows, len(metadata["views"]), metadata["channels"])
+    return Features(batch.column("features").flatten().to_numpy().reshape(shape), metadata)
+
+
+if __name__ == "__main__":
+    from data.feature_report import main
+
+    sys.exit(main())
