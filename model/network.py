@@ -104,7 +104,7 @@ class Network(nn.Module):
         features = self.neck.out_features
         self.age_head: AgeHead = config.age_head.build(features, self.labels, age_mean, age_std)
         self.gender_head = GenderHead(features) if config.gender_head else None
-        self.position_head: PositionHead | None = config.position_head.build(features, len(labels))
+        self.position_head: PositionHead | None = config.position_head.build(features, self.labels)
         self.train()
 
     def _register_buffers(self, labels: Sequence[int], width: int) -> None:
@@ -149,12 +149,13 @@ class Network(nn.Module):
         self.feature_mean.copy_(mean)
         self.feature_std.copy_(torch.where(std > 0, std, 1.0))
 
-    def forward(self, inputs: Tensor, noise: Tensor | None = None) -> Outputs:
+    def forward(self, inputs: Tensor, noise: Tensor | None = None, own: Tensor | None = None) -> Outputs:
         """Raw outputs of all heads.
 
         Args:
             inputs: images [b, 3, h, w] RGB in [0, 1], or in frozen mode features [b, feature_channels].
             noise: [b, feature_channels] in standard deviations, added to the standardised features.
+            own: [b] label whose reference the sample itself is, else −1; only for `exclude_self`.
 
         Raises:
             ValueError: if noise is given where features are not standardised, so that it would have no unit.
@@ -169,7 +170,7 @@ class Network(nn.Module):
             features=features,
             age=self.age_head(features),
             gender=None if self.gender_head is None else self.gender_head(features),
-            position=None if self.position_head is None else self.position_head(features),
+            position=None if self.position_head is None else self.position_head(features, own),
         )
 
     def _neck_inputs(self, inputs: Tensor) -> Tensor:

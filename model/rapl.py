@@ -16,8 +16,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from model.heads import known_cross_entropy
-from model.precision import exact_linear
+from model.precision import at_least_float32, exact_linear
 from model.settings import Settings
+
+
+class PositionSettings(Settings):
+    """Options of every position head."""
+
+    target_sigma: float = Field(
+        default=0.0,
+        ge=0,
+        le=20,
+        description="years; 0 is the paper's one-hot target, more spreads it over near ages as a Gaussian",
+    )
 
 
 class PositionHead(nn.Module, ABC):
@@ -25,18 +36,39 @@ class PositionHead(nn.Module, ABC):
 
     needs_references: ClassVar[bool] = False
 
+    def __init__(self, labels: Tensor, target_sigma: float) -> None:
+        super().__init__()
+        self.register_buffer("targets", smoothed_targets(labels, target_sigma), persistent=False)
+        self.targets: Tensor | None
+
     @property
     @abstractmethod
     def ready(self) -> bool:
         """Whether the logits mean something: true unless references are needed and none were set."""
 
+    @abstractmethod
+    def forward(self, features: Tensor, own: Tensor | None = None) -> Tensor:
+        """features: [b, c] → logits [b, n]; own: [b] label whose reference the sample itself is, else −1."""
+
     def loss(self, logits: Tensor, position: Tensor) -> Tensor:
         """Cross-entropy per sample [b] (equation 7 before its mean), 0 where position [b] is −1."""
-        return known_cross_entropy(logits, position)
+        if self.targets is None:
+            return known_cross_entropy(logits, position)
+        target = self.targets[position.clamp(min=0)]
+        losses = -(target * at_least_float32(logits).log_softmax(1)).sum(1)
+        return torch.where(position >= 0, losses, 0.0)
 
     def diagnostics(self) -> dict[str, float]:
         """Numbers worth logging once per epoch."""
         return {}
+
+
+def smoothed_targets(labels: Tensor, sigma: float) -> Tensor | None:
+    """[n, n] row k: target of position k, a Gaussian of `sigma` years over the labels; None: one-hot."""
+    if sigma == 0:
+        return None
+    distance = (labels.unsqueeze(1) - labels) / sigma
+    return torch.softmax(-0.5 * distance**2, dim=1)
 
 
 class NoPosition(Settings):
@@ -44,34 +76,34 @@ class NoPosition(Settings):
 
     name: Literal["none"] = "none"
 
-    def build(self, in_features: int, labels: int) -> None:
+    def build(self, in_features: int, labels: Tensor) -> None:
         return None
 
 
 class AuxCe(PositionHead):
     """A plain linear classifier over the positions: the control that uses no references."""
 
-    class Config(Settings):
+    class Config(PositionSettings):
         name: Literal["aux_ce"] = "aux_ce"
 
-        def build(self, in_features: int, labels: int) -> AuxCe:
-            return AuxCe(in_features, labels)
+        def build(self, in_features: int, labels: Tensor) -> AuxCe:
+            return AuxCe(self, in_features, labels)
 
     ready = True
 
-    def __init__(self, in_features: int, labels: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_features, labels)
+    def __init__(self, config: Config, in_features: int, labels: Tensor) -> None:
+        super().__init__(labels, config.target_sigma)
+        self.linear = nn.Linear(in_features, len(labels))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """features: [b, c] → logits [b, n]."""
+    def forward(self, features: Tensor, own: Tensor | None = None) -> Tensor:
+        """features: [b, c] → logits [b, n]; there are no references that could be the sample's own."""
         return exact_linear(self.linear, features)
 
 
 class Rapl(PositionHead):
     """Features reweighted by the reference features of every age, then classified (equations 4–7)."""
 
-    class Config(Settings):
+    class Config(PositionSettings):
         name: Literal["rapl"] = "rapl"
         p_init: Literal["ones", "zeros", "normal"] = Field(
             default="ones", description="initial P; the published code leaves it undefined; normal is N(0, 1)"
@@ -82,53 +114,84 @@ class Rapl(PositionHead):
             "from the seed; mean is 1/n with bias 0",
         )
 
-        def build(self, in_features: int, labels: int) -> Rapl:
+        def build(self, in_features: int, labels: Tensor) -> Rapl:
             return Rapl(self, in_features, labels)
 
     needs_references = True
 
-    def __init__(self, config: Config, in_features: int, labels: int) -> None:
-        super().__init__()
+    def __init__(self, config: Config, in_features: int, labels: Tensor) -> None:
+        super().__init__(labels, config.target_sigma)
+        n = len(labels)
         initial = {"ones": torch.ones, "zeros": torch.zeros, "normal": torch.randn}[config.p_init]
-        self.P = nn.Parameter(initial(labels))
-        self.fc_feature = nn.Linear(labels, 1)
-        self.fc_pos = nn.Linear(in_features, labels)
+        self.P = nn.Parameter(initial(n))
+        self.fc_feature = nn.Linear(n, 1)
+        self.fc_pos = nn.Linear(in_features, n)
         if config.v_init == "mean":
-            nn.init.constant_(self.fc_feature.weight, 1 / labels)
+            nn.init.constant_(self.fc_feature.weight, 1 / n)
             nn.init.zeros_(self.fc_feature.bias)
-        self.register_buffer("R", torch.zeros(labels, in_features))
+        self.register_buffer("R", torch.zeros(n, in_features))
         self.register_buffer("has_references", torch.tensor(False))
+        # What a sample meets at its own age when it is that age's reference; equal to R otherwise.
+        self.register_buffer("runner_up", torch.zeros(n, in_features), persistent=False)
         self.R: Tensor
         self.has_references: Tensor
+        self.runner_up: Tensor
 
     @property
     def ready(self) -> bool:
         """Whether references were ever set."""
         return bool(self.has_references)
 
-    def set_references(self, references: Tensor) -> None:
+    def set_references(self, references: Tensor, runner_up: Tensor | None = None) -> None:
         """Use references [n, c] from now on; no gradient reaches them.
+
+        Args:
+            references: one row per label.
+            runner_up: [n, c] that stand in for a sample that is its own age's reference; default references.
 
         Raises:
             ValueError: if the shape is another or a value is not finite.
         """
-        if references.shape != self.R.shape:
-            raise ValueError(f"references must be {list(self.R.shape)}. Received: {list(references.shape)}")
-        if not bool(references.isfinite().all()):
-            raise ValueError("references must be finite. Received: NaN or infinity")
+        for given in (references, references if runner_up is None else runner_up):
+            if given.shape != self.R.shape:
+                raise ValueError(f"references must be {list(self.R.shape)}. Received: {list(given.shape)}")
+            if not bool(given.isfinite().all()):
+                raise ValueError("references must be finite. Received: NaN or infinity")
         self.R.copy_(references.detach())
+        self.runner_up.copy_((references if runner_up is None else runner_up).detach())
         self.has_references.fill_(True)
 
-    def gain(self) -> Tensor:
-        """s [c]: what the gate multiplies each feature channel with; the same for every sample."""
+    def gain(self, references: Tensor | None = None) -> Tensor:
+        """s [c]: what the gate multiplies each feature channel with; the same for every sample.
+
+        `references` [n, c] stand in for R, to see what another choice would do.
+        """
         with torch.autocast(self.R.device.type, enabled=False):
-            weights = torch.sigmoid(self.R * self.P.unsqueeze(1))
+            used = self.R if references is None else references
+            weights = torch.sigmoid(used * self.P.unsqueeze(1))
             return (self.fc_feature.weight @ weights).squeeze(0)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """features: [b, c] → logits [b, n]."""
+    def forward(self, features: Tensor, own: Tensor | None = None) -> Tensor:
+        """features: [b, c] → logits [b, n]; own: [b] label whose reference the sample itself is, else −1."""
         gain = self.gain()
+        return self._logits(features, gain if own is None else gain + self._correction(own))
+
+    def logits_with(self, features: Tensor, references: Tensor) -> Tensor:
+        """Logits [b, n] as if `references` [n, c] had been set."""
+        return self._logits(features, self.gain(references))
+
+    def _logits(self, features: Tensor, gain: Tensor) -> Tensor:
+        """gain: [c], or [b, c] where samples differ."""
         return exact_linear(self.fc_pos, features.to(gain.dtype) * gain + self.fc_feature.bias)
+
+    def _correction(self, own: Tensor) -> Tensor:
+        """[b, c]: the runner-up's term in place of the own one, for the few samples that are references."""
+        with torch.autocast(self.R.device.type, enabled=False):
+            label = own.clamp(min=0)
+            p = self.P[label].unsqueeze(1)
+            change = torch.sigmoid(self.runner_up[label] * p) - torch.sigmoid(self.R[label] * p)
+            share = self.fc_feature.weight[0, label] * (own >= 0)
+            return change * share.unsqueeze(1)
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

@@ -38,7 +38,7 @@ class Batch:
     age: Tensor
     gender: Tensor
     position: Tensor
-    sample_id: np.ndarray
+    sample_id: Tensor
     counts: bool
 
 
@@ -104,6 +104,13 @@ class Batches:
         rows, size = self.split.train, self.config.train.batch_size
         return len(epoch_batches(rows, size, 0, 0, shuffle=False))
 
+    def capacity(self) -> int:
+        """The most samples of the train part that one worker can get in a pass."""
+        size = min(self.config.train.batch_size, len(self.split.train))
+        largest = len(share(np.arange(size), 0, self.workers.count)[0])
+        # A short last batch may have fewer shares, of at most three rows.
+        return self.steps() * largest + 3
+
     def train(self, epoch: int) -> Iterator[Batch]:
         """This worker's share of every global batch of an epoch, in the epoch's order."""
         noise = self._noise_table(epoch)
@@ -136,7 +143,7 @@ class Batches:
             self._age[index],
             self._gender[index],
             self._position[index],
-            rows,
+            index,
             counts,
         )
 

@@ -48,6 +48,7 @@ class AdamSettings(Section):
     lr: float = Field(1e-4, gt=0, le=1, description="the backbone's rate when it is trained")
     head_lr_scale: float = Field(10.0, gt=0, le=1e5, description="neck and heads train at lr × this")
     head_lr: float = Field(3e-3, gt=0, le=1, description="the one rate of frozen mode")
+    p_lr_scale: float = Field(1.0, gt=0, le=1e5, description="RAPL's P trains at the heads' rate × this")
     weight_decay: float = Field(0.0, ge=0, le=10)
     decay_all: bool = Field(False, description="decay norms, biases and P too (the paper does)")
 
@@ -92,12 +93,16 @@ ScheduleConfig = Annotated[OneCycle | Step | Constant, Field(discriminator="name
 
 
 class FeaturesConfig(Section):
-    """Frozen mode's input: features of a backbone that is not trained."""
+    """Frozen mode's input, and which passes' features are kept for later analysis in any mode."""
 
     views: tuple[Literal["identity", "hflip"], ...] = Field(
         ("identity",), min_length=1, description="each epoch draws one view per face"
     )
     noise: float = Field(0.1, ge=0, le=10, description="sd of Gaussian noise, in units of a channel's sd")
+    keep: Literal["none", "best", "every_n"] = Field(
+        "none", description="training passes written with the run: the best epoch's, or every n-th"
+    )
+    keep_every: int = Field(5, ge=1, description="epochs between kept passes under every_n")
 
 
 class TrainConfig(Section):
@@ -128,13 +133,17 @@ class RunConfig(Section):
         return not self.model.train_backbone
 
 
+# What leaves every number as it is. Paths are replaced by hashes of what they point to.
+NOT_IDENTITY: Any = {"seed": True, "data": {"root"}, "features": {"keep", "keep_every"}}
+
+
 def identity(config: RunConfig, inputs: Mapping[str, Any]) -> str:
     """A hex digest that two runs share exactly if they are the same experiment but for the seed.
 
     `inputs` names what paths point to: the data set's fingerprint, split hash and label set, and
     the SHA-256 of weights. Paths, seed, resources and storage do not take part.
     """
-    values = config.model_dump(mode="json", exclude={"seed": True, "data": {"root"}})
+    values = config.model_dump(mode="json", exclude=NOT_IDENTITY)
     values["model"]["backbone"].pop("weights", None)
     payload = {"config": values, "inputs": dict(inputs), "result_version": RESULT_VERSION}
     return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()

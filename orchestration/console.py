@@ -25,9 +25,13 @@ def scores(metrics: Mapping[str, float]) -> str:
     """The metrics of a part in one line, with their units."""
     rounded = f"rounded ages {metrics['age_cs5_rounded']:.1f} %"
     gender = f", gender {metrics['gender_accuracy']:.1f} %" if "gender_accuracy" in metrics else ""
+    agreement = ""
+    if "confidence_1" in metrics:
+        shares = " / ".join(f"{metrics[f'confidence_{t}']:.1f}" for t in (1, 2, 3))
+        agreement = f", age and position within 1 / 2 / 3 years in {shares} %"
     return (
         f"MAE {metrics['age_mae']:.3f} years, RMSE {metrics['age_rmse']:.2f},"
-        f" bias {metrics['age_bias']:+.2f}, CS5 {metrics['age_cs5']:.1f} % ({rounded}){gender},"
+        f" bias {metrics['age_bias']:+.2f}, CS5 {metrics['age_cs5']:.1f} % ({rounded}){gender}{agreement},"
         f" {metrics['count']:.0f} faces"
     )
 

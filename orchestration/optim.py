@@ -15,7 +15,7 @@ def optimizer(config: RunConfig, network: Network) -> Optimizer:
     """Adam with coupled L2, or AdamW, over the network's parameter groups."""
     chosen = config.optimizer
     base, scale = (chosen.head_lr, 1.0) if config.frozen else (chosen.lr, chosen.head_lr_scale)
-    parameters = groups(network, base, scale, chosen.weight_decay, chosen.decay_all)
+    parameters = groups(network, base, scale, chosen.p_lr_scale, chosen.weight_decay, chosen.decay_all)
     kind = torch.optim.AdamW if isinstance(chosen, AdamW) else torch.optim.Adam
     # The fused kernel updates all parameters in one call, on CPUs too.
     return kind(parameters, fused=True)

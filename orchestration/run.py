@@ -15,9 +15,12 @@ from typing import Any
 import torch
 
 from orchestration import checkpoint
+from orchestration.confidence import confidence
 from orchestration.config import RunConfig
 from orchestration.errors import MachineError
 from orchestration.inputs import Inputs
+from orchestration.kept import KeptFeatures
+from orchestration.scores import Scores
 from orchestration.storage import Storage
 from orchestration.training import Diverged, Training
 
@@ -48,6 +51,7 @@ class Run:
         self.task = task
         self.storage = Storage(task.folder)
         self.training = Training(task.config, task.inputs, device)
+        self.kept = KeptFeatures(task.config, task.folder, task.attempt, task.inputs.fingerprint)
         self.lines: list[dict[str, Any]] = []
         self._saved_at = time.monotonic()
         self._resume()
@@ -72,20 +76,25 @@ class Run:
         """Train an epoch, write its line, and the checkpoint when it is due. Returns the line."""
         report: dict[str, Any] = dict(self.training.step())
         report["best"] = self._best(report)
+        best = report["best"] == report[self.task.metric]
+        training = self.training
+        kept = self.kept.after_epoch(training.epoch, best, training.position.recorded, training.workers)
+        if kept is not None:
+            report["features/kept_mib"] = kept * training.workers.count
         report["time"] = time.time()
         self.lines.append(report)
         if self.writes:
-            self._write(report)
+            self._write(report, best)
         return report
 
     def _best(self, report: dict[str, Any]) -> float:
         values = [line[self.task.metric] for line in self.lines] + [report[self.task.metric]]
         return float(min(values) if self.task.mode == "min" else max(values))
 
-    def _write(self, report: dict[str, Any]) -> None:
+    def _write(self, report: dict[str, Any], best: bool) -> None:
         self._require_current()
         # The best checkpoint goes first: a line never names a best epoch that is not on disk.
-        if self.task.test and report["best"] == report[self.task.metric]:
+        if self.task.test and best:
             checkpoint.put(self.storage, "best.pt", self.training.state())
         due = time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
         if due or (self.finished and self.task.test):
@@ -109,13 +118,20 @@ class Run:
         state = checkpoint.get(self.storage, "best.pt")
         assert state is not None, "a run that scores test data keeps its best checkpoint"
         self.training.network.load_state_dict(state["network"])
-        scores = self.training.evaluate("test")
+        scores = self.training.score("test")
         if self.writes:
             self._require_current()
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
-            self.storage.put_json(
-                "result.json", {"best_epoch": state["epoch"], "test": scores, "time": stamp}
-            )
+            self.storage.put_json("result.json", _result(int(state["epoch"]), scores))
+
+
+def _result(best_epoch: int, scores: Scores) -> dict[str, Any]:
+    """What `result.json` holds: test metrics, and the confidence score where the position head is trained."""
+    test = scores.metrics()
+    agreeing = scores.agreeing()
+    rows = [] if agreeing is None else confidence(agreeing, int(test["count"]))
+    test.update({f"confidence_{row['tolerance']:.0f}": row["score"] for row in rows})
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
+    return {"best_epoch": best_epoch, "test": test, "confidence": rows or None, "time": stamp}
 
 
 def read_metrics(storage: Storage) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from orchestration.config import RunConfig
 from orchestration.errors import ConfigError
 from orchestration.fields import Leaf, leaves, suggestion
 from orchestration.layers import flatten
-from orchestration.space import INPUT_PREFIXES, holds, in_order, is_integer, is_number, own_values, pinned
+from orchestration.space import INPUT_PREFIXES, in_order, is_integer, is_number, own_values, pinned
 from orchestration.study import Param, Study
 
 # Values that reach age only through shared trainable layers.
@@ -39,19 +39,28 @@ def space_problems(study: Study) -> list[str]:
 
 
 def _reachable(study: Study, path: str, options: list[Leaf]) -> list[str]:
-    """A value of one union member needs that member: fixed in `run:` or required by `when`."""
-    fixed = flatten(study.config().model_dump(mode="json"))
-    when = study.space[path].when
+    """A value of some union members needs one of them: fixed in `run:`, required by `when`, or searched
+    among members that all have it.
+    """
+    needed: dict[str, set[str]] = {}
     for leaf in options:
-        met = [
-            holds({n: v}, {**fixed, **pinned(when)}) and (n not in study.space or n in when)
-            for n, v in leaf.conditions
-            if n != path
-        ]
-        if all(met):
-            return []
+        for name, value in leaf.conditions:
+            if name != path:
+                needed.setdefault(name, set()).add(value)
+    if all(_possible(study, path, name) <= values for name, values in needed.items()):
+        return []
     wanted = " or ".join(", ".join(f"{n}: {v}" for n, v in leaf.conditions) for leaf in options)
     return [f"space.{path}: exists only with {wanted}; add it to the parameter's `when`"]
+
+
+def _possible(study: Study, path: str, name: str) -> set[Any]:
+    """The members that `name` can select in a run that has the parameter `path`."""
+    when = study.space[path].when
+    if name in when:
+        return set(when[name]) if isinstance(when[name], (list, tuple)) else {when[name]}
+    if name in study.space:
+        return set(study.space[name].choices or ())
+    return {flatten(study.config().model_dump(mode="json"))[name]}
 
 
 def _values_fit(study: Study, path: str, param: Param) -> list[str]:

@@ -8,6 +8,8 @@ run continued from a checkpoint gives the numbers of one that was never interrup
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,15 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data import splits
 from data.faces import Faces
-from model.metrics import Metrics
 from model.network import LossTerms, Network, Outputs
-from model.rapl import Rapl
 from model.weights import load_backbone
 from orchestration import optim
 from orchestration.batches import DTYPES, Batch, Batches
 from orchestration.config import RunConfig
-from orchestration.exchange import ReferenceExchange
 from orchestration.inputs import Inputs
+from orchestration.position import PositionTask
+from orchestration.scores import Scores
 from orchestration.seeds import seed_of
 from orchestration.workers import Workers
 
@@ -51,16 +52,13 @@ class Training:
         self.network = self._build(torch.from_numpy(faces.ages[split.train].astype("float64")))
         self.module: nn.Module = self.network
         if self.workers.count > 1:
-            self.module = DistributedDataParallel(self.network, broadcast_buffers=False)
+            with warnings.catch_warnings():
+                # Its successor, forward_sync_buffers, is not in the oldest torch that is supported.
+                warnings.simplefilter("ignore", FutureWarning)
+                self.module = DistributedDataParallel(self.network, broadcast_buffers=False)
         self.optimizer = optim.optimizer(config, self.network)
         self.schedule = optim.Schedule(config, self.optimizer, self.batches.steps())
-        self.references = self._exchange() if isinstance(self.network.position_head, Rapl) else None
-        self._position_active = False
-
-    def _exchange(self) -> ReferenceExchange:
-        # A share of a batch is at most one sample above an equal part, three where the batch is tiny.
-        capacity = len(self.batches.split.train) // self.workers.count + self.batches.steps() + 3
-        return ReferenceExchange(self.config.references, self.inputs.labels, self.workers, capacity)
+        self.position = PositionTask(config, self.network, self.batches, self.workers)
 
     def _build(self, train_ages: Tensor) -> Network:
         torch.manual_seed(seed_of(self.config.seed, "initialisation"))
@@ -88,7 +86,7 @@ class Training:
         Raises Diverged if the loss is not finite.
         """
         start = time.perf_counter()
-        self._use_references()
+        self.position.begin()
         self.network.train()
         sums = torch.zeros(6, dtype=torch.float64, device=self.device)
         for index, batch in enumerate(self.batches.train(self.epoch)):
@@ -99,15 +97,16 @@ class Training:
         losses = self._train_losses(self.workers.sum(sums))
         seconds = time.perf_counter() - start
         self._average_batch_norm()
-        if self.references is not None:
-            self.references.select()
+        scores = self.score("val")
+        validation = scores.metrics()
+        self.position.refresh(self.epoch, validation["age_mae"], self._clean_pass())
         self.epoch += 1
         images = len(self.batches.split.train)
         return {
             "epoch": self.epoch,
             **losses,
-            **{f"val/{name}": value for name, value in self.evaluate("val").items()},
-            **self._diagnostics(),
+            **{f"val/{name}": value for name, value in validation.items()},
+            **self._diagnostics(scores),
             "train/learning_rate": self.optimizer.param_groups[-1]["lr"],
             "train/seconds": seconds,
             "train/images_per_second": images / seconds,
@@ -127,26 +126,23 @@ class Training:
         if self.network.training != batch.counts:
             self.network.train(batch.counts)
         with self._autocast():
-            outputs: Outputs = self.module(batch.inputs, batch.noise)
+            outputs: Outputs = self.module(batch.inputs, batch.noise, self.position.own(batch))
         terms = self.network.losses(outputs, batch.age, batch.gender)
         mine = _stacked(terms) * (1.0 if batch.counts else 0.0)
         totals = self.workers.sum(mine.detach().clone())
         loss = self._joint(mine, totals)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if not self._position_active and self.network.position_head is not None:
-            # A zero gradient would still let coupled L2 decay these parameters.
-            for parameter in self.network.position_head.parameters():
-                parameter.grad = None
+        self.position.drop_gradients()
         self.optimizer.step()
         if batch.counts:
-            self._record(batch, outputs)
+            self.position.record(batch, outputs)
         return mine.detach()
 
     def _joint(self, mine: Tensor, totals: Tensor) -> Tensor:
         """Eq. (8) with each mean taken over the workers' union; DDP averages, hence the factor."""
         means = mine[0::2] / totals[1::2].clamp(min=1)
-        position = self.config.loss.position_weight if self._position_active else 0.0
+        position = self.config.loss.position_weight if self.position.active else 0.0
         weights = [1.0, self.config.loss.gender_weight, position]
         return (means * means.new_tensor(weights)).sum() * self.workers.count
 
@@ -154,22 +150,6 @@ class Training:
         if self.config.train.precision != "bfloat16":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def _record(self, batch: Batch, outputs: Outputs) -> None:
-        """Keep what reference selection needs of this batch."""
-        if self.references is not None:
-            error = (self.network.predict_age(outputs).detach() - batch.age).abs()
-            ids = torch.from_numpy(batch.sample_id).to(self.device)
-            self.references.record(ids, batch.position, error, outputs.features.detach())
-
-    def _use_references(self) -> None:
-        """Hand the last pass's references to the head; the first epoch has none, so no position loss."""
-        head = self.network.position_head
-        self._position_active = head is not None
-        if isinstance(head, Rapl) and self.references is not None:
-            self._position_active = self.references.next is not None
-            if self.references.next is not None:
-                head.set_references(self.references.next)
 
     def _average_batch_norm(self) -> None:
         """Give every worker the mean of their batch-norm statistics, so that all validate one model."""
@@ -186,28 +166,40 @@ class Training:
             raise Diverged(f"loss is not finite in epoch {self.epoch + 1}: {named}")
         if not self.config.model.gender_head:
             del named["gender"]
-        if not self._position_active:
+        if not self.position.active:
             del named["position"]
         return {f"train/{name}_loss": value for name, value in named.items()}
 
-    def _diagnostics(self) -> dict[str, float]:
+    def _diagnostics(self, scores: Scores) -> dict[str, float]:
+        """RAPL's gain, and what its references do to the position loss of the validation part."""
         head = self.network.position_head
-        if not isinstance(head, Rapl) or not self._position_active:
+        effect = scores.reference_effect()
+        if head is None or effect is None:
             return {}
-        return {f"rapl/{name}": value for name, value in head.diagnostics().items()}
+        return {f"rapl/{k}": v for k, v in {**head.diagnostics(), "reference_effect": effect}.items()}
 
     @torch.no_grad()
+    def _clean_pass(self) -> Iterator[tuple[Batch, Outputs]]:
+        """The train part in evaluation mode, without augmentation or noise."""
+        self.network.eval()
+        for batch in self.batches.evaluation("train"):
+            with self._autocast():
+                yield batch, self.network(batch.inputs)
+
     def evaluate(self, part: str) -> dict[str, float]:
         """Metrics of a part over all workers, each sample counted once."""
+        return self.score(part).metrics()
+
+    @torch.no_grad()
+    def score(self, part: str) -> Scores:
+        """Everything a part says of the network, over all workers."""
         self.network.eval()
-        metrics = Metrics(self.device)
+        scores = Scores(self.network, seed_of(self.config.seed, "shuffle", self.epoch), part == "test")
         for batch in self.batches.evaluation(part):
             with self._autocast():
-                outputs = self.network(batch.inputs)
-            predicted = self.network.predict_age(outputs)
-            metrics.add(predicted, batch.age, outputs.gender, batch.gender)
-        self.workers.sum(metrics.sums)
-        return metrics.compute()
+                scores.add(self.network(batch.inputs), batch.age, batch.gender, batch.position)
+        scores.sum(self.workers)
+        return scores
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds: tensors, numbers and strings."""
@@ -216,7 +208,7 @@ class Training:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state(),
-            "references_next": None if self.references is None else self.references.next,
+            "position": self.position.state(),
             "config": self.config.model_dump_json(),
             "labels": list(self.inputs.labels),
         }
@@ -227,8 +219,7 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load(state["schedule"])
-        if self.references is not None and state["references_next"] is not None:
-            self.references.next = state["references_next"].to(self.device)
+        self.position.load(state["position"], self.device)
 
 
 def _stacked(terms: LossTerms) -> Tensor:

@@ -18,7 +18,9 @@ LABELS = torch.tensor([1.0, 3.0, 4.0, 7.0])
 
 
 def build(member: Any, channels: int = 5) -> Any:
-    return member().build(channels, LABELS, age_mean=30.0, age_std=8.0)
+    """A head that begins at random: from zeros its estimates would not depend on the features."""
+    config = member(init="torch_default") if member is Evr.Config else member()
+    return config.build(channels, LABELS, age_mean=30.0, age_std=8.0)
 
 
 def test_positions_round_half_up_and_know_the_gaps() -> None:
@@ -47,6 +49,11 @@ def test_evr_decodes_by_the_softmax_expectation() -> None:
     torch.testing.assert_close(
         head.loss(logits, torch.tensor([4.0])), torch.tensor([0.7], dtype=torch.float64)
     )
+
+
+def test_evr_begins_at_the_labels_mean_whatever_the_features() -> None:
+    head = Evr.Config().build(5, LABELS, age_mean=30.0, age_std=8.0)
+    torch.testing.assert_close(head.decode(head(torch.randn(4, 5))), torch.full((4,), (1 + 3 + 4 + 7) / 4))
 
 
 def test_fc_norm_decodes_to_years_and_its_loss_is_in_years() -> None:

@@ -16,7 +16,11 @@ from model.network import Network, average_pool
 from model.rapl import PositionHeadConfig, Rapl
 
 LABELS = [1, 3, 4, 7, 20]
-SMALL: dict[str, Any] = {"backbone": {"name": "small_ir", "width": 4}}
+# The age head begins at random: from zeros neither its estimate nor its gradient would depend on the input.
+SMALL: dict[str, Any] = {
+    "backbone": {"name": "small_ir", "width": 4},
+    "age_head": {"name": "evr", "init": "torch_default"},
+}
 AGE = torch.tensor([1.0, 3.4, 7.0, 20.0, 55.0, 2.0])
 GENDER = torch.tensor([0, 1, -1, 1, 0, -1])
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import splits
-from data.faces import Faces
+from data.faces import Faces, epoch_batches
 from data.splits import Split
 from orchestration.batches import Batches, share
 from orchestration.config import RunConfig
@@ -90,6 +90,19 @@ def test_the_shortest_last_batch_leaves_a_third_worker_without_a_share(
     last = [list(_batches(run, rank, 3).train(0))[-1] for rank in range(3)]
     assert [batch.counts for batch in last] == [True, False, False]
     assert len(last[0].sample_id) in (2, 3)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 5, 13, 64, 179, 1000])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_no_worker_gets_more_samples_of_a_pass_than_its_capacity(
+    config: Callable[..., RunConfig], count: int, batch_size: int
+) -> None:
+    batches = _batches(config({"train.batch_size": batch_size}), 0, count)
+    order = epoch_batches(batches.split.train, batch_size, 0, 0)
+    shares = [[share(rows, rank, count) for rows in order] for rank in range(count)]
+    most = max(sum(len(rows) for rows, counts in mine if counts) for mine in shares)
+    evaluated = max(len(batches.split.train[rank::count]) for rank in range(count))
+    assert max(most, evaluated) <= batches.capacity()
 
 
 def test_a_search_reads_no_test_image(

@@ -23,17 +23,6 @@ CLOCK = ("train/seconds", "train/images_per_second")
 Make = Callable[[dict[str, Any]], Training]
 
 
-@pytest.fixture
-def make(config: Callable[..., RunConfig], prepared: Callable[..., Inputs], weights: Any) -> Make:
-    """A Training of the tiny study with changed values."""
-
-    def build(values: dict[str, Any]) -> Training:
-        run = config({"model.backbone.weights": str(weights), **values})
-        return Training(run, prepared(run), CPU)
-
-    return build
-
-
 def parameters(training: Training) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in training.network.state_dict().items()}
 
@@ -114,12 +103,14 @@ def test_references_are_algorithm_1_over_the_pass(make: Make, mode: dict[str, An
         if rows:
             expected[label] = seen[min(rows, key=lambda r: abs(seen[r][0] - float(faces.ages[r])))][1]
     assert sorted(seen) == training.batches.split.train.tolist()
-    assert training.references.next is not None and len(expected) == 80  # each age's first face trains
+    exchange = training.position.exchange
+    assert exchange is not None and exchange.next is not None
+    assert len(expected) == 80  # each age's first face trains
     for place, label in enumerate(training.inputs.labels):
-        torch.testing.assert_close(training.references.next[place], expected[label], rtol=0, atol=1e-12)
+        torch.testing.assert_close(exchange.next.features[place], expected[label], rtol=0, atol=1e-12)
     # They are used in the next epoch, not before.
     assert not training.network.position_head.ready
-    chosen = training.references.next
+    chosen = exchange.next.features
     training.step()
     assert torch.equal(training.network.position_head.R, chosen)
 
@@ -135,7 +126,7 @@ def test_a_step_minimises_equation_8_over_known_labels(make: Make) -> None:
     (batch,) = twin.batches.train(1)
     unknown = int((batch.gender < 0).sum())
     assert 0 < unknown < len(batch.gender)
-    twin._use_references()
+    twin.position.begin()
     outputs = twin.network(batch.inputs, batch.noise)
     age = (outputs.age.softmax(1) * twin.network.labels).sum(1)
     loss = sum(abs(a - b) for a, b in zip(age, batch.age, strict=True)) / len(batch.age)

@@ -1,0 +1,59 @@
+"""`features.keep`: passes written with the run, so that what references were chosen from can be looked at."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from data.feature_folder import epoch_name
+from data.feature_store import Shard, epochs, write_shard
+from model.passes import Pass
+from orchestration.config import RunConfig
+from orchestration.workers import Workers
+
+
+class KeptFeatures:
+    """Writes this worker's shard of a pass below a run's folder, when the run's config says so.
+
+    Face features are biometric templates: the files stay in the run's folder, readable by its owner.
+    """
+
+    def __init__(self, config: RunConfig, folder: str, attempt: int, fingerprint: str) -> None:
+        self._config = config
+        self._folder = Path(folder) / "features"
+        self._attempt = attempt
+        self._fingerprint = fingerprint
+
+    def after_epoch(self, epoch: int, best: bool, pass_: Pass | None, workers: Workers) -> float | None:
+        """Keep the pass of `epoch` (from 1) if it is wanted; returns the MiB this worker wrote, or None."""
+        keep, every = self._config.features.keep, self._config.features.keep_every
+        wanted = best if keep == "best" else keep == "every_n" and epoch % every == 0
+        if pass_ is None or not wanted:
+            return None
+        path = write_shard(self._folder, self._shard(epoch, pass_, workers))
+        if keep == "best" and workers.rank == 0:
+            self._drop_older()
+        return path.stat().st_size / 2**20
+
+    def _shard(self, epoch: int, pass_: Pass, workers: Workers) -> Shard:
+        return Shard(
+            epoch=epoch,
+            attempt=self._attempt,
+            worker=workers.rank,
+            workers=workers.count,
+            fingerprint=self._fingerprint,
+            source=self._config.references.source,
+            sample_id=pass_.sample_id.cpu().numpy(),
+            age=pass_.age.float().cpu().numpy(),
+            predicted_age=pass_.predicted.float().cpu().numpy(),
+            gender=pass_.gender.cpu().numpy().astype(np.int8),
+            feature=pass_.features.float().cpu().numpy(),
+        )
+
+    def _drop_older(self) -> None:
+        """Of the best passes the newest that all workers wrote stays; older ones go once it is there."""
+        whole = epochs(self._folder)
+        for epoch in whole[:-1]:
+            shutil.rmtree(self._folder / epoch_name(epoch), ignore_errors=True)
