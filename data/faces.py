@@ -102,18 +102,24 @@ class Faces:
 
 
 def epoch_batches(
-    rows: NDArray[np.int64], batch_size: int, seed: int, epoch: int, shuffle: bool = True
+    rows: NDArray[np.int64],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    shuffle: bool = True,
+    smallest: int = 2,
 ) -> list[NDArray[np.int64]]:
-    """Return the global batches of one epoch, each [≤ batch_size + 1] of `rows`, which must be unique.
+    """Return the global batches of one epoch, each [< batch_size + smallest] of `rows`, which must be unique.
 
     The order is keyed by (seed, epoch) and doesn't depend on the order of `rows`; without `shuffle` they
-    stay as they are. A remainder of 1 joins the batch before, since batch norm can't train on one sample.
+    stay as they are. A remainder below `smallest` joins the batch before, since batch norm
+    can't train on one sample.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
     order = rows[np.argsort(hashes(seed, epoch, rows, ORDER))] if shuffle else rows
     cuts = list(range(batch_size, len(order), batch_size))
-    if cuts and len(order) - cuts[-1] == 1 and batch_size > 1:
+    if cuts and len(order) - cuts[-1] < smallest and batch_size >= smallest:
         cuts.pop()
     return np.split(order, cuts) if len(order) else []
 

@@ -9,7 +9,7 @@ tensor.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -33,8 +33,6 @@ class PositionSettings(Settings):
 
 class PositionHead(nn.Module, ABC):
     """Features [b, c] to logits [b, n] over the label positions."""
-
-    needs_references: ClassVar[bool] = False
 
     def __init__(self, labels: Tensor, target_sigma: float) -> None:
         super().__init__()
@@ -116,8 +114,6 @@ class Rapl(PositionHead):
 
         def build(self, in_features: int, labels: Tensor) -> Rapl:
             return Rapl(self, in_features, labels)
-
-    needs_references = True
 
     def __init__(self, config: Config, in_features: int, labels: Tensor) -> None:
         super().__init__(labels, config.target_sigma)

@@ -101,21 +101,29 @@ class Batches:
 
     def steps(self) -> int:
         """Global batches in one epoch."""
-        rows, size = self.split.train, self.config.train.batch_size
-        return len(epoch_batches(rows, size, 0, 0, shuffle=False))
+        return len(self._order(0))
 
     def capacity(self) -> int:
         """The most samples of the train part that one worker can get in a pass."""
         size = min(self.config.train.batch_size, len(self.split.train))
         largest = len(share(np.arange(size), 0, self.workers.count)[0])
-        # A short last batch may have fewer shares, of at most three rows.
-        return self.steps() * largest + 3
+        # A short last batch may have fewer shares, of at most three rows; a joined one is longer.
+        return self.steps() * largest + 3 + self._smallest()
+
+    def _smallest(self) -> int:
+        """The fewest rows of a batch. SyncBatchNorm is a collective: every worker needs a share."""
+        synchronised = self.config.model.batch_norm == "sync" and self.device.type == "cuda"
+        return 2 * self.workers.count if synchronised else 2
+
+    def _order(self, epoch: int) -> list[np.ndarray]:
+        """The global batches of an epoch."""
+        size, seed = self.config.train.batch_size, self.config.seed
+        return epoch_batches(self.split.train, size, seed, epoch, smallest=self._smallest())
 
     def train(self, epoch: int) -> Iterator[Batch]:
         """This worker's share of every global batch of an epoch, in the epoch's order."""
         noise = self._noise_table(epoch)
-        order = epoch_batches(self.split.train, self.config.train.batch_size, self.config.seed, epoch)
-        for rows in order:
+        for rows in self._order(epoch):
             mine, counts = share(rows, self.workers.rank, self.workers.count)
             extra = noise.rows(mine) if noise is not None else None
             yield self._batch(mine, epoch, extra, counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,9 @@ def _guarded(command: Callable[[], int]) -> int:
     except MachineError as error:
         print(f"error: {error}", file=sys.stderr)
         return MACHINE
+    except OSError as error:  # a folder that cannot be read or made; anything of ours has better words
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return MACHINE
     except NothingFinished as error:
         print(f"error: {error}", file=sys.stderr)
         return NOTHING
@@ -68,7 +72,7 @@ def _guarded(command: Callable[[], int]) -> int:
 def again() -> str:
     """The command line that was typed."""
     module = Path(sys.argv[0]).stem
-    return " ".join(["python -m", f"orchestration.{module}", *sys.argv[1:]])
+    return shlex.join(["python", "-m", f"orchestration.{module}", *sys.argv[1:]])
 
 
 def foreign_package() -> str | None:

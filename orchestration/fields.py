@@ -112,7 +112,8 @@ def suggestion(path: str, known: Mapping[str, list[Leaf]]) -> str:
     prefix = f"{section}." if section else ""
     beside = sorted({prefix + k.removeprefix(prefix).split(".")[0] for k in known if k.startswith(prefix)})
     # The key alone is compared: the section they share would make any two look alike.
-    hint = nearest(path.removeprefix(prefix), [name.removeprefix(prefix) for name in beside])
+    others = [name.removeprefix(prefix) for name in beside if name != path]
+    hint = nearest(path.removeprefix(prefix), others)
     hint = hint.replace("mean '", f"mean '{prefix}")
     if not beside:
         hint = nearest(path, [*known, *sections])

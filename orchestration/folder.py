@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -62,6 +61,8 @@ class StudyFolder:
         data = self.storage.get("study.yaml")
         if data is not None:
             theirs = yaml.safe_load(data)
+            if not isinstance(theirs, dict):
+                raise UserError(f"{self.storage.root}/study.yaml is damaged; start over with --fresh")
             before = self.storage.get_json("inputs.json") or {}
             changed = difference({**theirs, "inputs": before}, {**mine, "inputs": hashes})
             if changed:
@@ -98,7 +99,10 @@ class StudyFolder:
         if state is None:
             return None
         state.pop("format_version")
-        return Member(**state)
+        try:
+            return Member(**state)
+        except TypeError as error:
+            raise UserError(f"{self.storage.root}/{name}/state.json is damaged: {error}") from None
 
     def put(self, member: Member) -> None:
         """Write a member's state."""
@@ -110,7 +114,12 @@ class StudyFolder:
             member,
             status="running",
             attempt=member.attempt + 1,
-            started=member.started or time.time(),
+            # A run that failed begins again; one that was killed goes on.
+            started=time.time() if member.status == "failed" or not member.started else member.started,
+            reason=None,
+            ended=None,
+            value=None,
+            test=None,
             identity=identity(config, inputs.for_identity()),
             fingerprint=inputs.fingerprint,
         )
@@ -130,12 +139,12 @@ class StudyFolder:
         return member
 
     def _enter_in_ledger(self, member: Member) -> None:
-        """One line for every evaluation of the test part; the study's driver is its one writer."""
-        data = self.storage.get("test_ledger.jsonl") or b""
-        if f'"{member.name}"'.encode() not in data:
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
-            entry = {"time": stamp, "run": member.name, "identity": member.identity}
-            self.storage.put("test_ledger.jsonl", data + json.dumps(entry).encode() + b"\n")
+        """One entry for every evaluation of the test part, a file each: several commands may write."""
+        result = self.storage.get_json(f"{member.name}/result.json") or {}
+        stamp = str(result.get("time", time.strftime("%Y-%m-%dT%H:%M:%S")))
+        name = f"{stamp.replace(':', '')}-{member.name.replace('/', '-')}.json"
+        entry = {"time": stamp, "run": member.name, "identity": member.identity}
+        self.storage.put_json(f"test_ledger/{name}", entry)
 
     def test_scores(self, member: Member) -> dict[str, float] | None:
         """The test metrics its workers left, if they scored the test part."""

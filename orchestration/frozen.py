@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from data.faces import Faces
-from data.features import write_features
+from data.features import open_features, write_features
 from data.progress import Progress
 from model.network import average_pool
 from model.weights import load_backbone
@@ -42,6 +42,7 @@ def ensure(config: RunConfig, inputs: Inputs, folder: Path) -> Path:
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{digest}.arrow"
     if path.exists():
+        open_features(path)  # raises DataError for a damaged file now, not in every trial
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder / f".{digest}.lock"):
@@ -50,6 +51,8 @@ def ensure(config: RunConfig, inputs: Inputs, folder: Path) -> Path:
                 _compute(config, inputs, path, description)
             except OSError as error:
                 raise MachineError(f"{path}: cannot write features: {error.strerror or error}") from error
+        for leftover in (path.with_suffix(".partial"), path.with_suffix(".done")):
+            leftover.unlink(missing_ok=True)
     return path
 
 
@@ -88,14 +91,13 @@ def _compute(config: RunConfig, inputs: Inputs, path: Path, description: dict[st
             saved = time.monotonic()
     progress.close()
     write_features(path, values, description)
-    raw.unlink()
-    mark.unlink(missing_ok=True)
 
 
 def _partial(raw: Path, mark: Path, shape: tuple[int, int, int]) -> tuple[np.memmap[Any, Any], int]:
     """The rows computed so far by a process that was killed, or room for all of them."""
     size = int(np.prod(shape)) * 4
-    done = int(mark.read_text()) if mark.exists() and raw.exists() and raw.stat().st_size == size else 0
+    text = mark.read_text() if mark.exists() else ""  # empty after a kill in the middle of writing it
+    done = int(text) if text.isdigit() and raw.exists() and raw.stat().st_size == size else 0
     if done == 0:
         raw.touch(mode=0o600)
         with raw.open("r+b") as file:

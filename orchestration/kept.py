@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from data.feature_folder import epoch_name
-from data.feature_store import Shard, epochs, write_shard
+from data.feature_store import Shard, Source, epochs, write_shard
 from model.passes import Pass
 from orchestration.config import RunConfig
+from orchestration.position import PositionTask
 from orchestration.workers import Workers
 
 
@@ -26,25 +27,26 @@ class KeptFeatures:
         self._attempt = attempt
         self._fingerprint = fingerprint
 
-    def after_epoch(self, epoch: int, best: bool, pass_: Pass | None, workers: Workers) -> float | None:
+    def after_epoch(self, epoch: int, best: bool, position: PositionTask, workers: Workers) -> float | None:
         """Keep the pass of `epoch` (from 1) if it is wanted; returns the MiB this worker wrote, or None."""
         keep, every = self._config.features.keep, self._config.features.keep_every
         wanted = best if keep == "best" else keep == "every_n" and epoch % every == 0
+        pass_ = position.recorded
         if pass_ is None or not wanted:
             return None
-        path = write_shard(self._folder, self._shard(epoch, pass_, workers))
+        path = write_shard(self._folder, self._shard(epoch, pass_, position.source, workers))
         if keep == "best" and workers.rank == 0:
             self._drop_older()
         return path.stat().st_size / 2**20
 
-    def _shard(self, epoch: int, pass_: Pass, workers: Workers) -> Shard:
+    def _shard(self, epoch: int, pass_: Pass, source: Source, workers: Workers) -> Shard:
         return Shard(
             epoch=epoch,
             attempt=self._attempt,
             worker=workers.rank,
             workers=workers.count,
             fingerprint=self._fingerprint,
-            source=self._config.references.source,
+            source=source,
             sample_id=pass_.sample_id.cpu().numpy(),
             age=pass_.age.float().cpu().numpy(),
             predicted_age=pass_.predicted.float().cpu().numpy(),

@@ -68,5 +68,7 @@ def parse_overrides(items: Sequence[str]) -> Flat:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UserError(f"override {path}: cannot read {text!r} as YAML: {error}") from error
+        if value == {}:
+            raise UserError(f"override {path}: received an empty section")
         flat.update(flatten({path: value}))
     return flat

@@ -44,6 +44,7 @@ class MlflowStore:
         self.names = {"best": f"{folder.study.objective.metric}_best"}
         self.sent: dict[str, int] = {}
         self.closed: set[str] = set()
+        self.described: set[str] = set()  # runs whose params were sent by this process
         self.experiment = self._experiment()
         self.uid = self._uid()
         self.runs = self._known_runs()
@@ -98,7 +99,7 @@ class MlflowStore:
         for kind in self.kinds:
             single = self.folder.member(kind) if "/" in kind else None
             for member in [single] if single else self.folder.members(kind):
-                if member.name not in self.closed:
+                if key_of(member) not in self.closed:
                     self._send_member(member)
 
     def _send_member(self, member: Member) -> None:
@@ -108,8 +109,9 @@ class MlflowStore:
             self._close(member, run_id)
 
     def _child(self, member: Member) -> str:
-        if member.name in self.runs:
-            return self.runs[member.name]
+        key = key_of(member)
+        if key in self.described:
+            return self.runs[key]
         kind, _, title = member.name.partition("/")
         parent = self.parent
         if kind == "finals":
@@ -123,8 +125,9 @@ class MlflowStore:
             "protocol": str(values["data.protocol"]),
         }
         title = f"{kind.removesuffix('s')} {title}"
-        run_id = self._run(member.name, title, parent, tags, member.started or time.time())
+        run_id = self._run(key, title, parent, tags, member.started or time.time())
         self._params(run_id, values)
+        self.described.add(key)
         return run_id
 
     def _params(self, run_id: str, values: Mapping[str, Any]) -> None:
@@ -138,19 +141,20 @@ class MlflowStore:
     def _send_lines(self, member: Member, run_id: str) -> None:
         from mlflow.entities import Metric
 
-        if member.name not in self.sent:
-            self.sent[member.name] = self._last_step(run_id)
+        run = key_of(member)
+        if run not in self.sent:
+            self.sent[run] = self._last_step(run_id)
         metrics = [
             Metric(self.names.get(key, key), float(value), int(line["time"] * 1000), int(line["epoch"]))
             for line in self.folder.lines(member)
-            if line["epoch"] > self.sent[member.name]
+            if line["epoch"] > self.sent[run]
             for key, value in line.items()
             if key not in ("epoch", "time")
         ]
         for first in range(0, len(metrics), 900):
             self.client.log_batch(run_id, metrics=metrics[first : first + 900])
         if metrics:
-            self.sent[member.name] = max(metric.step for metric in metrics)
+            self.sent[run] = max(metric.step for metric in metrics)
 
     def finish(self, summary: Mapping[str, float]) -> None:
         """Put the study's outcome and its file on the study's own run, and end it."""
@@ -178,7 +182,12 @@ class MlflowStore:
         if member.reason:
             self.client.set_tag(run_id, "failure", member.reason[:4000])
         self.client.set_terminated(run_id, STATUS[member.status], ended)
-        self.closed.add(member.name)
+        self.closed.add(key_of(member))
+
+
+def key_of(member: Member) -> str:
+    """What a member's MLflow run is found by. A single run that began again is another run."""
+    return f"{member.name}@{member.started:.0f}" if member.name.startswith("single/") else member.name
 
 
 def _text(value: Any) -> str:

@@ -92,7 +92,8 @@ def summary(folder: StudyFolder) -> dict[str, float]:
     best = next(iter(ranked(folder)), None)
     if best is not None and best.value is not None:
         numbers[f"best_trial/{folder.study.objective.metric}"] = best.value
-    tests = [m.test["age_mae"] for m in folder.members("finals") if m.test]
+    wanted = {m.name for m in wanted_finals(folder) if best is not None and m.number == best.number}
+    tests = [m.test["age_mae"] for m in folder.members("finals") if m.test and m.name in wanted]
     if tests:
         numbers["finals/test_age_mae_mean"] = mean(tests)
     return numbers

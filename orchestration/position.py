@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ class PositionTask:
         self._config = config
         self._network = network
         self._best_mae = math.inf
+        self.source: Literal["train_pass", "clean_pass"] = "train_pass"  # what `recorded` holds
         self.recorded: Pass | None = None  # this worker's samples of the last pass
         head = network.position_head
         if isinstance(head, Rapl):
@@ -45,6 +46,7 @@ class PositionTask:
         """Before an epoch: the head takes the chosen references, a new pass begins."""
         head = self._network.position_head
         self.active = head is not None
+        self.source = "train_pass"
         if self.recorded is not None:
             self.recorded.reset()
         if isinstance(head, Rapl) and self.exchange is not None:
@@ -87,6 +89,7 @@ class PositionTask:
             self.recorded.reset()
             for batch, outputs in clean:
                 self.record(batch, outputs)
+            self.source = "clean_pass"
         self.exchange.select(self.recorded, epoch)
 
     def state(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ A run's folder has one writer of `metrics.jsonl`, `last.pt` and `best.pt`: rank 
 from __future__ import annotations
 
 import json
+import math
 import time
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from orchestration import checkpoint
 from orchestration.confidence import confidence
 from orchestration.config import RunConfig
-from orchestration.errors import MachineError
+from orchestration.errors import MachineError, UserError
 from orchestration.inputs import Inputs
 from orchestration.kept import KeptFeatures
 from orchestration.scores import Scores
@@ -75,10 +75,12 @@ class Run:
     def step(self) -> dict[str, Any]:
         """Train an epoch, write its line, and the checkpoint when it is due. Returns the line."""
         report: dict[str, Any] = dict(self.training.step())
+        if not math.isfinite(report[self.task.metric]):
+            raise Diverged(f"{self.task.metric} is not finite in epoch {self.training.epoch}")
         report["best"] = self._best(report)
         best = report["best"] == report[self.task.metric]
         training = self.training
-        kept = self.kept.after_epoch(training.epoch, best, training.position.recorded, training.workers)
+        kept = self.kept.after_epoch(training.epoch, best, training.position, training.workers)
         if kept is not None:
             report["features/kept_mib"] = kept * training.workers.count
         report["time"] = time.time()
@@ -93,14 +95,16 @@ class Run:
 
     def _write(self, report: dict[str, Any], best: bool) -> None:
         self._require_current()
-        # The best checkpoint goes first: a line never names a best epoch that is not on disk.
-        if self.task.test and best:
+        # Lines first: those past the checkpoint are cut on going on, a missing one could not be made up.
+        put_metrics(self.storage, self.lines)
+        best = best and self.task.test
+        if best:
             checkpoint.put(self.storage, "best.pt", self.training.state())
         due = time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
-        if due or (self.finished and self.task.test):
+        # With every best one, so that a run that goes on never finds a best epoch that it did not see.
+        if due or best or (self.finished and self.task.test):
             checkpoint.put(self.storage, "last.pt", self.training.state())
             self._saved_at = time.monotonic()
-        put_metrics(self.storage, self.lines)
 
     def _require_current(self) -> None:
         state = self.storage.get_json("state.json") or {}
@@ -116,7 +120,8 @@ class Run:
         if not self.task.test or self.storage.exists("result.json"):
             return
         state = checkpoint.get(self.storage, "best.pt")
-        assert state is not None, "a run that scores test data keeps its best checkpoint"
+        if state is None:
+            raise UserError(f"{self.task.folder}/best.pt is gone; train the run again (--fresh)")
         self.training.network.load_state_dict(state["network"])
         scores = self.training.score("test")
         if self.writes:
@@ -135,9 +140,12 @@ def _result(best_epoch: int, scores: Scores) -> dict[str, Any]:
 
 
 def read_metrics(storage: Storage) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.jsonl`, oldest first; empty where there is none."""
+    """The lines of a run's `metrics.jsonl`, oldest first; empty where there is none. Raises UserError."""
     data = storage.get("metrics.jsonl") or b""
-    return [json.loads(line) for line in data.splitlines()]
+    try:
+        return [json.loads(line) for line in data.splitlines()]
+    except ValueError as error:
+        raise UserError(f"{storage.root}/metrics.jsonl is damaged: {error}") from None
 
 
 def put_metrics(storage: Storage, lines: list[dict[str, Any]]) -> None:
@@ -146,7 +154,7 @@ def put_metrics(storage: Storage, lines: list[dict[str, Any]]) -> None:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """The report of a run that failed: its reason in one line, and where it happened."""
+    """The report of a run that failed: its reason in one line."""
     if isinstance(error, (Diverged, Superseded)):
         reason = str(error)
     elif isinstance(error, torch.OutOfMemoryError):
@@ -155,5 +163,4 @@ def failure(error: Exception) -> dict[str, Any]:
         reason = f"{type(error).__name__}: {error}"
     if isinstance(error, MachineError):
         return {"failed": str(error), "machine": str(error), "done": True}
-    last = traceback.format_exception(error)[-3:]
-    return {"failed": reason, "where": "".join(last)[-2000:], "done": True}
+    return {"failed": reason, "done": True}

@@ -47,7 +47,8 @@ class Scores:
         self._position += torch.stack([loss, shuffled, (position >= 0).sum()]).double()
         if not self.agreement:
             return
-        of_position = self.network.labels[outputs.position.argmax(1)]
+        of_position = self.network.predict_position_age(outputs)
+        assert of_position is not None, "the head is ready"
         gap = (predicted - of_position).abs().double()
         limits = torch.tensor(TOLERANCES, device=gap.device, dtype=torch.float64)
         self._agreeing += (gap.unsqueeze(1) <= limits).sum(0)

@@ -68,7 +68,7 @@ def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
                 lines.epoch(member, run.step())
                 tracker.wake()
             run.conclude()
-        except RuntimeError as error:  # a diverged loss, or memory
+        except (RuntimeError, ValueError) as error:  # a diverged loss, or memory
             return folder.end(
                 member, "failed", value=best(folder.lines(member)), reason=failure(error)["failed"]
             )

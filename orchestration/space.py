@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from orchestration.config import RunConfig
 from orchestration.errors import ConfigError
 from orchestration.fields import leaves
-from orchestration.layers import Flat, flatten, layered
-from orchestration.study import Param, Study, default_names
+from orchestration.layers import Flat, flatten
+from orchestration.study import Param, Study
 
 # Values that decide which features a frozen run reads: enumerated before trials start.
 INPUT_PREFIXES = ("data.", "model.backbone.", "model.train_backbone", "features.views")
@@ -28,7 +28,7 @@ class Suggests(Protocol):
 def sample(study: Study, trial: Suggests) -> Flat:
     """One point of the space; a parameter whose `when` does not hold is not drawn."""
     drawn: Flat = {}
-    fixed = layered([default_names(), flatten(study.run)])
+    fixed = flatten(study.config().model_dump(mode="json"))
     for path in in_order(study.space):
         param = study.space[path]
         if holds(param.when, {**fixed, **drawn}):
@@ -117,9 +117,16 @@ def input_variants(study: Study) -> list[RunConfig]:
     for combination in itertools.product(*options):
         point = dict(combination)
         values = {**flatten(study.run), **point}
-        active = {p: v for p, v in point.items() if holds(searched[p].when, values)}
-        configs.append(study.config(active))
+        active = {p: v for p, v in point.items() if holds(_known_part(study, p, searched), values)}
+        needed = {k: v for p in active for k, v in pinned(searched[p].when).items()}
+        configs.append(study.config({**needed, **active}))
     return configs
+
+
+def _known_part(study: Study, path: str, searched: Mapping[str, Param]) -> Flat:
+    """The conditions of a parameter that are decided here; one on what else is searched may hold in a run."""
+    when = study.space[path].when
+    return {name: value for name, value in when.items() if name not in study.space or name in searched}
 
 
 def varying_keys(study: Study) -> list[str]:

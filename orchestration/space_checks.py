@@ -24,6 +24,9 @@ def space_problems(study: Study) -> list[str]:
     except ConfigError as error:
         return error.problems
     for path, param in study.space.items():
+        if path == "seed":
+            found.append("space.seed: a seed is no choice of a search; final.seeds trains fresh ones")
+            continue
         if path not in known:
             found.append(f"space.{path}: no such value in a run.{suggestion(path, known)}")
             continue
@@ -53,14 +56,15 @@ def _reachable(study: Study, path: str, options: list[Leaf]) -> list[str]:
     return [f"space.{path}: exists only with {wanted}; add it to the parameter's `when`"]
 
 
-def _possible(study: Study, path: str, name: str) -> set[Any]:
+def _possible(study: Study, path: str, name: str) -> set[str]:
     """The members that `name` can select in a run that has the parameter `path`."""
     when = study.space[path].when
     if name in when:
-        return set(when[name]) if isinstance(when[name], (list, tuple)) else {when[name]}
+        given = when[name] if isinstance(when[name], (list, tuple)) else [when[name]]
+        return {str(value) for value in given}
     if name in study.space:
-        return set(study.space[name].choices or ())
-    return {flatten(study.config().model_dump(mode="json"))[name]}
+        return {str(choice) for choice in study.space[name].choices or ()}
+    return {str(flatten(study.config().model_dump(mode="json"))[name])}
 
 
 def _values_fit(study: Study, path: str, param: Param) -> list[str]:

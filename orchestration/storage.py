@@ -104,6 +104,8 @@ class Storage:
             value = json.loads(data)
         except ValueError as error:
             raise UserError(f"{self.root}/{name}: not readable as JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise UserError(f"{self.root}/{name}: expected a JSON object, received {type(value).__name__}")
         if value.get("format_version") != FORMAT_VERSION:
             raise UserError(
                 f"{self.root}/{name}: format version {value.get('format_version')!r};"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from orchestration import fields
 from orchestration.config import DataConfig, RunConfig, Section
 from orchestration.errors import ConfigError
 from orchestration.layers import Flat, flatten, layered, nest
-
-SCALAR = bool | int | float | str | None
 
 
 class Param(Section):
@@ -38,8 +36,17 @@ class Param(Section):
 class Objective(Section):
     """What the search minimises or maximises; validation only."""
 
-    metric: str = Field("val/age_mae", pattern=r"^val/")
+    metric: Literal[
+        "val/age_mae", "val/age_rmse", "val/age_cs5", "val/age_cs5_rounded", "val/gender_accuracy"
+    ] = "val/age_mae"
     mode: Literal["min", "max"] = "min"
+
+    @model_validator(mode="after")
+    def _towards_better(self) -> Objective:
+        better = "min" if self.metric in ("val/age_mae", "val/age_rmse") else "max"
+        if self.mode != better:
+            raise ValueError(f"{self.metric} is better when it is {better}imal; set objective.mode: {better}")
+        return self
 
 
 class Search(Section):
@@ -95,9 +102,23 @@ class Study(Section):
     search: Search = Search()
     final: Final = Final()
     resources: Resources = Resources()
-    storage: str = Field("runs", description="folder that holds study folders")
+    storage: str = Field("runs", min_length=1, description="folder that holds study folders")
     experiment: str | None = Field(None, description="MLflow experiment; default the study's name")
     tracking_uri: str | None = Field(None, description="MLflow server; default SQLite in storage")
+
+    @field_validator("study")
+    @classmethod
+    def _not_taken(cls, name: str) -> str:
+        if name in ("features", "mlflow.db", "mlartifacts"):
+            raise ValueError(f"{name} lies beside the studies already; choose another name")
+        return name
+
+    @field_validator("storage")
+    @classmethod
+    def _is_a_folder(cls, storage: str) -> str:
+        if "://" in storage:
+            raise ValueError("must be a folder, of this machine or shared; object stores do not work yet")
+        return storage
 
     def config(self, sample: Mapping[str, Any] | None = None, seed: int | None = None) -> RunConfig:
         """The run with a sample of the space on top. Raises ConfigError."""

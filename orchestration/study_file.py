@@ -29,7 +29,7 @@ def load(space: str, overrides: Sequence[str] = ()) -> Study:
     raw = _read(path)
     sections = set(Study.model_fields)
     top = {k: v for k, v in raw.items() if k in sections}
-    unknown = [f"{k}: unknown key.{nearest(k, sorted(sections))}" for k in raw if k not in sections]
+    unknown = [f"{k}: unknown key.{nearest(str(k), sorted(sections))}" for k in raw if k not in sections]
     unknown += [
         f"{k}: expected a mapping, received {v!r}."
         for k, v in top.items()
@@ -63,7 +63,11 @@ def _absolute(path: Any) -> Any:
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both = {k: _merge(below[k], v) for k, v in above.items() if isinstance(v, dict) and below.get(k)}
+    both = {
+        k: _merge(below[k], v)
+        for k, v in above.items()
+        if isinstance(v, dict) and isinstance(below.get(k), dict)
+    }
     return {**below, **above, **both}
 
 
@@ -100,7 +104,7 @@ def find(space: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(f"{path}: expected a mapping with `study:` and `run:`, received {type(raw).__name__}")

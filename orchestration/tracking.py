@@ -48,6 +48,8 @@ class Tracker:
         self._closing.set()
         self._wake.set()
         self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            self.problem = f"no answer within {CLOSE_SECONDS:.0f} s"
 
     def wake(self) -> None:
         """There is something new in the folder."""
@@ -67,7 +69,7 @@ class Tracker:
                 self.problem = None
             except Exception as error:
                 # Whatever the server or its store raised: the folder keeps everything, so try again.
-                self.problem = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+                self.problem = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
             if last:
                 return
             self._closing.wait(POLL_SECONDS)

@@ -10,6 +10,8 @@ from orchestration import cli
 if TYPE_CHECKING:
     from orchestration.folder import Member
     from orchestration.session import Opened
+    from orchestration.study import Objective
+    from orchestration.tracking import Tracker
 
 
 def main() -> int:
@@ -26,43 +28,46 @@ def train(arguments: argparse.Namespace) -> int:
     from orchestration.config import identity
     from orchestration.folder import Member
     from orchestration.lock import Lock
+    from orchestration.tracking import Tracker
 
     loaded = study_file.load(arguments.space, arguments.overrides)
     address = session.address_of(arguments.address)
     config = loaded.config()
     opened = session.open_study(loaded, [config], address)
     digest = identity(config, opened.prepared.inputs(config).for_identity())
-    name = f"single/{digest[:8]}-seed{config.seed}"
+    name = f"single/{digest[:8]}-seed{config.seed}{_objective(loaded.objective)}"
     with Lock(opened.folder.storage.child(name)):
         if arguments.fresh:
             opened.folder.set_aside(name)
         member = opened.folder.member(name) or Member(name, seed=config.seed)
-        if member.status == "complete":
-            print("finished already; --fresh trains it again")
-        else:
-            member = _run(opened, member, address, arguments.verbose)
-    return _summary(opened, member)
+        with Tracker(opened.folder, [member.name], session.code_tags()) as tracker:
+            if member.status == "complete":
+                print("finished already; --fresh trains it again")
+            else:
+                member = _run(opened, member, tracker, address, arguments.verbose)
+            tracker.summary = {}
+    return _summary(opened, member, tracker)
 
 
-def _run(opened: Opened, member: Member, address: str | None, verbose: bool) -> Member:
-    from orchestration import session
+def _objective(objective: Objective) -> str:
+    """What tells runs apart whose best epoch is chosen by something else than the lowest MAE."""
+    if (objective.metric, objective.mode) == ("val/age_mae", "min"):
+        return ""
+    return f"-{objective.mode}-{objective.metric.removeprefix('val/')}"
+
+
+def _run(opened: Opened, member: Member, tracker: Tracker, address: str | None, verbose: bool) -> Member:
     from orchestration.single import run_here, run_in_workers
-    from orchestration.tracking import Tracker
 
     opened.compute_features()
     resources = opened.study.resources
-    with Tracker(opened.folder, [member.name], session.code_tags()) as tracker:
-        if address is not None or resources.workers > 1 or resources.launcher == "train":
-            member = run_in_workers(opened, member, tracker, address, verbose)
-        else:
-            member = run_here(opened, member, tracker)
-        tracker.summary = {}
-    return member
+    if address is not None or resources.workers > 1 or resources.launcher == "train":
+        return run_in_workers(opened, member, tracker, address, verbose)
+    return run_here(opened, member, tracker)
 
 
-def _summary(opened: Opened, member: Member) -> int:
+def _summary(opened: Opened, member: Member, tracker: Tracker) -> int:
     from orchestration.console import number, scores
-    from orchestration.tracking import uri_of
 
     metric = opened.study.objective.metric
     if member.status == "failed":
@@ -72,7 +77,11 @@ def _summary(opened: Opened, member: Member) -> int:
     if member.test is not None:
         print(f"test, at the best epoch: {scores(member.test)}")
     print(f"results: {opened.folder.storage.root}/{member.name}")
-    print(f"compare: mlflow ui --backend-store-uri {uri_of(opened.folder)}")
+    if tracker.problem:
+        print(
+            f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"
+        )
+    print(f"compare: mlflow ui --backend-store-uri {tracker.uri}")
     return cli.DONE if member.status == "complete" else cli.NOTHING
 
 

@@ -53,6 +53,25 @@ def test_a_parameter_is_drawn_exactly_where_its_condition_holds(wide: Study) -> 
         assert ("references.missing" in point) is (point["model.position_head.name"] == "rapl")
 
 
+def test_a_condition_on_a_default_value_holds(load: Callable[..., Study]) -> None:
+    space = {"loss.gender_weight": {"low": 0.1, "high": 1, "when": {"model.gender_head": True}}}
+    assert all("loss.gender_weight" in point for point in points(load(space=space), 3))
+
+
+def test_features_are_made_for_a_choice_that_depends_on_another_searched_value(
+    load: Callable[..., Study],
+) -> None:
+    space = {
+        "model.neck.name": {"choices": ["none", "mlp"]},
+        "features.views": {
+            "choices": [["identity"], ["identity", "hflip"]],
+            "when": {"model.neck.name": "mlp"},
+        },
+    }
+    views = {config.features.views for config in input_variants(load(space=space))}
+    assert views == {("identity",), ("identity", "hflip")}
+
+
 def test_values_have_their_types_and_stay_in_their_bounds(wide: Study) -> None:
     drawn = points(wide)
     widths = [point["model.neck.width"] for point in drawn if "model.neck.width" in point]

@@ -60,7 +60,11 @@ def problems(load: Callable[..., Study], *overrides: str, **sections: Any) -> st
         ("data.root=", ["data.root", "None"]),
         # Judged by the test part.
         ("objective.metric=test/age_mae", ["objective.metric", "test/age_mae"]),
+        ("objective.metric=val/nope", ["objective.metric", "val/age_mae", "'val/nope'"]),
+        ("objective.metric=val/age_cs5", ["objective", "val/age_cs5", "set objective.mode: max"]),
         ("study=a/b", ["study", "'a/b'"]),
+        ("study=features", ["study", "features lies beside the studies"]),
+        ("storage=s3://bucket/runs", ["storage", "must be a folder"]),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(
@@ -74,6 +78,15 @@ def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(
 def test_a_value_in_a_sections_place_is_refused(load: Callable[..., Study]) -> None:
     with pytest.raises(UserError, match=r"model\.neck: is a section, received the value 'mlp'"):
         load("model.neck=mlp")
+
+
+def test_an_empty_section_is_refused(load: Callable[..., Study]) -> None:
+    with pytest.raises(UserError, match=r"override optimizer\.name: received an empty section"):
+        load("optimizer.name={}")
+
+
+def test_a_section_of_a_plain_value_is_refused(load: Callable[..., Study]) -> None:
+    assert "search.trials" in problems(load, "search.trials.x=3")
 
 
 def test_an_unknown_section_is_answered_with_the_nearest(load: Callable[..., Study]) -> None:
@@ -106,6 +119,7 @@ def test_a_batch_must_give_every_worker_a_share_of_two(
     ("space", "words"),
     [
         ({"loss.gender_wieght": LOG}, ["space.loss.gender_wieght", "Did you mean 'loss.gender_weight'?"]),
+        ({"seed": {"low": 0, "high": 9}}, ["space.seed", "final.seeds"]),
         ({"loss.gender_weight": {"lo": 0.1, "high": 1}}, ["space.loss.gender_weight.lo: unknown key"]),
         ({"loss.gender_weight": {"low": 1, "high": 0.1}}, ["low 1 must be below high 0.1"]),
         ({"loss.gender_weight": {"low": 0, "high": 1, "log": True}}, ["log needs low above 0"]),

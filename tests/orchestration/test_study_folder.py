@@ -1,5 +1,6 @@
 """The study folder: going on, what may change and what is refused, members as they were written."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -139,9 +140,28 @@ def test_starting_counts_attempts_and_keeps_the_first_start(load: Callable[..., 
 def test_every_test_evaluation_is_in_the_ledger_once(load: Callable[..., Study], tmp_path: Path) -> None:
     folder = StudyFolder(load())
     member = folder.start(Member("finals/0000-seed1"), folder.study.config(), INPUTS)
-    for _ in range(2):  # a driver killed between ledger and state writes both again
-        folder.end(member, "complete", value=5.0, test={"age_mae": 6.0})
+    for stamp in ("2026-01-01T10:00:00", "2026-01-01T10:00:00", "2026-02-02T10:00:00"):
+        # A driver killed between ledger and state enters the same evaluation twice; --fresh makes another.
+        folder.storage.put_json(f"{member.name}/result.json", {"test": {"age_mae": 6.0}, "time": stamp})
+        folder.end(member, "complete", value=5.0, test=folder.test_scores(member))
     folder.end(folder.start(Member("trials/0000"), folder.study.config(), INPUTS), "complete", value=4.0)
-    text = (tmp_path / "runs" / "tiny" / "test_ledger.jsonl").read_text()
-    assert text.count("finals/0000-seed1") == 1 and len(text.splitlines()) == 1
-    assert member.identity in text
+    entries = [
+        json.loads(path.read_text()) for path in (tmp_path / "runs" / "tiny" / "test_ledger").iterdir()
+    ]
+    assert sorted(entry["time"][:7] for entry in entries) == ["2026-01", "2026-02"]
+    assert {entry["identity"] for entry in entries} == {member.identity}
+
+
+def test_a_failed_run_begins_again_without_its_reason_and_a_killed_one_goes_on(
+    load: Callable[..., Study],
+) -> None:
+    folder = StudyFolder(load())
+    failed = folder.end(
+        folder.start(Member("single/a", started=1.0), folder.study.config(), INPUTS),
+        "failed",
+        value=9.0,
+        reason="loss is not finite",
+    )
+    again = folder.start(failed, folder.study.config(), INPUTS)
+    assert (again.reason, again.value, again.ended) == (None, None, None) and again.started > 1.0
+    assert folder.start(again, folder.study.config(), INPUTS).started == again.started
