@@ -42,14 +42,14 @@ def _drawn(name: str) -> Path:
     count, size = synthetic.parse(name)
     out = cache_root() / f"synthetic-{count}x{size}-v{synthetic.VERSION}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(out.with_name(f".{out.name}.lock")):
+    with locked(out.with_name(f".{out.name}.lock")):
         if not (out / MANIFEST_FILE).is_file():
             prepare("synthetic", Path(f"{count}x{size}"), out, size=size, workers=1, progress=False)
     return out
 
 
 @contextmanager
-def _locked(lock: Path) -> Iterator[None]:
+def locked(lock: Path) -> Iterator[None]:
     """Hold `lock` exclusively; the system lets go of it when the process ends, however it ends."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data import cache
 from data.faces import Faces
 from data.features import open_features, write_features
 from data.progress import Progress
@@ -45,7 +43,7 @@ def ensure(config: RunConfig, inputs: Inputs, folder: Path) -> Path:
         open_features(path)  # raises DataError for a damaged file now, not in every trial
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    with _exclusive(folder / f".{digest}.lock"):
+    with cache.locked(folder / f".{digest}.lock"):
         if not path.exists():
             try:
                 _compute(config, inputs, path, description)
@@ -116,10 +114,3 @@ def _features(backbone: nn.Module, images: np.ndarray, view: str, device: torch.
         parts.append(average_pool(backbone(batch)).float().cpu())
     features: np.ndarray = torch.cat(parts).numpy()
     return features
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,6 +1,5 @@
 """What the tests of data/ share: tiny pictures, tiny data sets, and the folder of real faces."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,12 +54,3 @@ def small(tmp_path: Path, picture: Callable[[Path, int], Path], table: Callable[
     out = tmp_path / "faces" / "small"
     prepare("table", source, out, size=16, workers=1, progress=False)
     return Faces.open(out)
-
-
-@pytest.fixture(scope="session")
-def real_faces() -> Path:
-    """The folder with utkface/ and fgnet/ as distributed."""
-    folder = os.environ.get("RAPL_FACES")
-    if not folder:
-        pytest.skip("set RAPL_FACES to a folder that holds utkface/ and fgnet/ as distributed")
-    return Path(folder)
