@@ -62,7 +62,7 @@ def session(address: str | None, dashboard: bool, verbose: bool = False) -> Iter
 
     started = not ray.is_initialized()
     if started:
-        _start(address, dashboard, verbose)
+        start(address, dashboard, verbose)
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
     try:
@@ -73,12 +73,14 @@ def session(address: str | None, dashboard: bool, verbose: bool = False) -> Iter
             ray.shutdown()
 
 
-def _start(address: str | None, dashboard: bool, verbose: bool) -> None:
+def start(address: str | None, dashboard: bool, verbose: bool) -> None:
+    """Join the cluster at `address`, or start Ray on this machine. Raises UserError if nothing answers."""
     import ray
 
     level = "INFO" if verbose else "ERROR"
     common = {"log_to_driver": verbose, "logging_level": level, "configure_logging": True}
     if address is not None:
+        _require_answer(address)
         try:
             ray.init(address=address, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -92,6 +94,17 @@ def _start(address: str | None, dashboard: bool, verbose: bool) -> None:
     # Ray's sockets need a short path.
     folder = Path(tempfile.gettempdir()) / "ray"
     ray.init(address="local", _temp_dir=str(folder), **common, **extra)
+
+
+def _require_answer(address: str) -> None:
+    """Raise UserError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # auto, local or a name that Ray knows
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise UserError(f"--address {address}: nothing answers there: {error.strerror or error}") from None
 
 
 @dataclass(frozen=True)

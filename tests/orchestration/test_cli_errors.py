@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from orchestration import cli, cluster, train, tune
+from orchestration.errors import UserError
 from orchestration.lock import Lock
 from orchestration.storage import Storage
 
@@ -128,6 +129,11 @@ def test_more_cpus_than_there_are(
     code, text = outcome
     assert code == 2 and "1000 CPU" in text and "Traceback" not in text
     assert f"has {ray_session.cpus:g}" in text
+
+
+def test_a_cluster_that_does_not_answer_is_said_before_ray_waits_for_it() -> None:
+    with pytest.raises(UserError, match=r"--address .*: nothing answers there"):
+        cluster.start(f"127.0.0.1:{cluster.free_port()}", dashboard=False, verbose=False)
 
 
 def test_a_second_driver_on_one_study(
