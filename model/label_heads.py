@@ -38,10 +38,8 @@ class LabelHead(AgeHead):
         probability = at_least_float32(outputs).softmax(1)
         if self.decoding == "expectation":
             return self.expectation(probability)
-        if self.decoding == "argmax":
-            index = probability.argmax(1)
-        else:
-            index = (probability.cumsum(1) < 0.5).sum(1)
+        likeliest = self.decoding == "argmax"
+        index = probability.argmax(1) if likeliest else (probability.cumsum(1) < 0.5).sum(1)
         return labels_at(self.labels.to(probability.dtype), index, probability)
 
     def expectation(self, probability: Tensor) -> Tensor:

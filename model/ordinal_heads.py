@@ -89,7 +89,7 @@ class OrCnn(OrdinalHead):
         return exact_linear(self.linear, features)
 
     def loss(self, outputs: Tensor, age: Tensor) -> Tensor:
-        """Weighted sum of the thresholds' cross-entropies per sample [b]; ValueError if an age is no label."""
+        """Weighted sum of the thresholds' cross-entropies, [b]; ValueError if a rounded age is no label."""
         return (threshold_losses(outputs, self.levels(age)) * self.threshold_weight).sum(1)
 
 
