@@ -75,7 +75,7 @@ class OrCnn(OrdinalHead):
         """Raises ValueError if the counts are not one per label or weigh every threshold 0."""
         super().__init__(config.name, labels, config.decode)
         self.linear = nn.Linear(in_features, len(labels) - 1)
-        counts = config.label_counts or (1,) * len(labels)
+        counts = (1,) * len(labels) if config.label_counts is None else config.label_counts
         if len(counts) != len(labels) or not any(counts[:-1]):
             raise ValueError(
                 f"label_counts must be {len(labels)} counts, not all 0. Received: {list(counts)}"
