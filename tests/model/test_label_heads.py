@@ -81,3 +81,7 @@ def test_one_label_is_enough(head: Any, _: Any, __: str) -> None:
     logits = single(torch.randn(2, 3))
     assert single.decode(logits).tolist() == [30.0, 30.0]
     assert single.loss(logits, torch.tensor([30.0, 30.2])).isfinite().all()
+
+
+def test_of_two_medians_the_lower_label_is_taken() -> None:
+    assert build(CrossEntropy, labels=[1.0, 3.0]).decode(torch.zeros(1, 2, dtype=torch.float64)).item() == 1.0

@@ -147,3 +147,8 @@ def test_wrong_label_counts_are_refused(counts: tuple[int, ...]) -> None:
 def test_a_single_label_has_no_threshold(head: Any) -> None:
     with pytest.raises(ValueError, match="needs at least two age labels"):
         head.Config().build(3, torch.tensor([30.0]), 10.0, 5.0)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_probability_of_exactly_one_half_is_not_above_it(head: Any) -> None:
+    assert build(head).decode(torch.zeros(1, 4, dtype=torch.float64)).item() == 1.0
