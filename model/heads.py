@@ -8,11 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.conditional_heads import Condor, Corn
 from model.distribution_heads import Dldl, DldlV2, Sord, Unimodal
 from model.head_base import UNKNOWN, AgeHead, StandardisedHead, positions
 from model.interval_heads import Gaussian, Quantile
 from model.label_heads import CrossEntropy, Dex, MeanVariance
-from model.ordinal_heads import Condor, Coral, Corn, OrCnn
+from model.ordinal_heads import Coral, OrCnn
 from model.precision import at_least_float32, exact_linear
 from model.settings import Settings
 

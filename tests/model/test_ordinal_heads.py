@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.ordinal_heads import Condor, Coral, Corn, OrCnn
+from model.conditional_heads import Condor, Corn
+from model.ordinal_heads import Coral, OrCnn
 
 LABELS = [1.0, 3.0, 4.0, 7.0, 20.0]
 AGE = torch.tensor([1.0, 2.5, 3.49, 4.0, 6.5, 20.0, 19.7], dtype=torch.float64)
@@ -141,6 +142,17 @@ def test_or_cnn_weighs_thresholds_by_the_root_of_their_share() -> None:
 def test_wrong_label_counts_are_refused(counts: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="label_counts must be 5 counts"):
         build(OrCnn, label_counts=counts)
+
+
+@pytest.mark.parametrize("head", [Corn, Condor])
+def test_conditional_heads_begin_with_labels_equally_likely_unless_told(head: Any) -> None:
+    zero = torch.zeros(1, 3, dtype=torch.float64)
+    begin = build(head)
+    torch.testing.assert_close(begin.survival(begin(zero)), torch.tensor([[0.8, 0.6, 0.4, 0.2]]).double())
+    torch.manual_seed(0)
+    published = build(head, init="torch_default").linear.bias
+    torch.manual_seed(0)
+    torch.testing.assert_close(published, torch.nn.Linear(3, 4).bias.double())
 
 
 @pytest.mark.parametrize("head", HEADS)
