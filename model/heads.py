@@ -1,49 +1,23 @@
-"""Age and gender heads, and the place of an age among the labels."""
+"""Age heads of the paper, the gender head, and the union of all age heads."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.conditional_heads import Condor, Corn
+from model.distribution_heads import Dldl, DldlV2, Sord, Unimodal
+from model.head_base import UNKNOWN, AgeHead, StandardisedHead, positions
+from model.interval_heads import Gaussian, Quantile
+from model.label_heads import CrossEntropy, Dex, MeanVariance
+from model.ordinal_heads import Coral, OrCnn
 from model.precision import at_least_float32, exact_linear
 from model.settings import Settings
 
-UNKNOWN = -1
-
-
-def positions(age: Tensor, labels: Tensor) -> Tensor:
-    """Relative age positions (figure 2): the index of each age, rounded half up, among the sorted labels.
-
-    Args:
-        age: [b] years.
-        labels: [n] whole years, ascending; they may have gaps.
-
-    Returns:
-        [b] int64 in 0…n−1, or −1 where the rounded age is no label.
-    """
-    # In float64, since 0.49999997 + 0.5 is 1 in float32.
-    years = torch.floor(age.double() + 0.5)
-    sorted_labels = labels.double()
-    index = torch.searchsorted(sorted_labels, years).clamp(max=len(labels) - 1)
-    return torch.where(sorted_labels[index] == years, index, UNKNOWN)
-
-
-class AgeHead(nn.Module, ABC):
-    """Features to raw outputs, which only the head itself can read: as a loss or as an age."""
-
-    @abstractmethod
-    def decode(self, outputs: Tensor) -> Tensor:
-        """Raw outputs → estimated age [b] in years, in at least float32."""
-
-    def loss(self, outputs: Tensor, age: Tensor) -> Tensor:
-        """Absolute error per sample, [b] years (equation 2 before its mean). age: [b] years."""
-        estimate = self.decode(outputs)
-        return (estimate - age.to(estimate.dtype)).abs()
+__all__ = ["UNKNOWN", "AgeHead", "AgeHeadConfig", "Evr", "Fc", "FcNorm", "GenderHead", "positions"]
 
 
 class Fc(AgeHead):
@@ -68,37 +42,26 @@ class Fc(AgeHead):
         return at_least_float32(outputs)
 
 
-class FcNorm(AgeHead):
+class FcNorm(StandardisedHead):
     """One linear output in standard deviations from the training ages' mean: it need not travel 40 years.
 
     The loss is the absolute error in years, as of the other heads: λ and μ keep their meaning when heads are
-    swapped. Mean and standard deviation are buffers: they live in the checkpoint.
+    swapped.
     """
 
     class Config(Settings):
         name: Literal["fc_norm"] = "fc_norm"
 
         def build(self, in_features: int, labels: Tensor, age_mean: float, age_std: float) -> FcNorm:
-            return FcNorm(in_features, age_mean, age_std)
-
-    def __init__(self, in_features: int, age_mean: float, age_std: float) -> None:
-        """Raises ValueError if `age_std` (years) is not positive."""
-        super().__init__()
-        if not age_std > 0:
-            raise ValueError(f"fc_norm needs training ages that differ. Received: age_std={age_std}")
-        self.linear = nn.Linear(in_features, 1)
-        self.register_buffer("age_mean", torch.tensor(float(age_mean)))
-        self.register_buffer("age_std", torch.tensor(float(age_std)))
-        self.age_mean: Tensor
-        self.age_std: Tensor
+            return FcNorm(self.name, in_features, 1, age_mean, age_std)
 
     def forward(self, features: Tensor) -> Tensor:
         """features: [b, c] → [b] standard deviations from the mean."""
-        return exact_linear(self.linear, features).squeeze(1)
+        return super().forward(features).squeeze(1)
 
     def decode(self, outputs: Tensor) -> Tensor:
         """outputs: [b] standard deviations → [b] years."""
-        return at_least_float32(outputs) * self.age_std + self.age_mean
+        return self.years(outputs)
 
 
 class Evr(AgeHead):
@@ -158,4 +121,22 @@ def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     )
 
 
-AgeHeadConfig = Annotated[Fc.Config | FcNorm.Config | Evr.Config, Field(discriminator="name")]
+AgeHeadConfig = Annotated[
+    Fc.Config
+    | FcNorm.Config
+    | Evr.Config
+    | CrossEntropy.Config
+    | Dex.Config
+    | MeanVariance.Config
+    | Dldl.Config
+    | DldlV2.Config
+    | Sord.Config
+    | Unimodal.Config
+    | OrCnn.Config
+    | Coral.Config
+    | Corn.Config
+    | Condor.Config
+    | Gaussian.Config
+    | Quantile.Config,
+    Field(discriminator="name"),
+]

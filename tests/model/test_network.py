@@ -39,6 +39,15 @@ def images(batch: int = 6) -> Tensor:
     return torch.rand(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+# Heads that train on classes, for which an age outside the labels is an error.
+CLASS_HEADS = {"ce", "dex", "mean_variance", "or_cnn", "coral", "corn", "condor"}
+
+
+def ages(age_head: str) -> Tensor:
+    """Of AGE, 55 and 2 are no labels."""
+    return torch.where((AGE == 55) | (AGE == 2), 4.0, AGE) if age_head in CLASS_HEADS else AGE
+
+
 COMBINATIONS = list(itertools.product(names(AgeHeadConfig), [True, False], names(PositionHeadConfig)))
 
 
@@ -49,10 +58,12 @@ def test_every_combination_of_heads_trains_a_step_and_takes_a_batch_of_one(
     network = build(
         age_head={"name": age_head}, gender_head=gender_head, position_head={"name": position_head}
     )
-    terms = network.losses(network(images()), AGE, GENDER)
+    age = ages(age_head)
+    terms = network.losses(network(images()), age, GENDER)
     counts = [int(count) for count in terms[1::2]]
-    # Of the ages, 55 and 2 are no labels; two genders are unknown.
-    assert counts == [6, 4 if gender_head else 0, 4 if position_head != "none" else 0]
+    inside = 6 if age_head in CLASS_HEADS else 4
+    # Two genders are unknown.
+    assert counts == [6, 4 if gender_head else 0, inside if position_head != "none" else 0]
     total = terms.age_sum + terms.gender_sum + terms.position_sum
     assert torch.isfinite(total)
     total.backward()
@@ -67,9 +78,16 @@ def test_every_combination_of_heads_trains_a_step_and_takes_a_batch_of_one(
 def test_frozen_mode_takes_features_and_works_in_float64(neck: str, age_head: str) -> None:
     network = build(9, neck={"name": neck}, age_head={"name": age_head}).double()
     outputs = network(torch.randn(6, 9, dtype=torch.float64))
-    terms = network.losses(outputs, AGE.double(), GENDER)
+    terms = network.losses(outputs, ages(age_head).double(), GENDER)
     assert {term.dtype for term in terms} == {torch.float64}
     assert network.backbone is None and network.predict_age(outputs).dtype == torch.float64
+
+
+@pytest.mark.parametrize("age_head", sorted(CLASS_HEADS))
+def test_heads_on_classes_name_an_age_outside_the_labels(age_head: str) -> None:
+    network = build(9, age_head={"name": age_head})
+    with pytest.raises(ValueError, match="age 55 is not among the 5 age labels from 1 to 20"):
+        network.losses(network(torch.randn(6, 9)), AGE, GENDER)
 
 
 def test_losses_are_sums_over_known_labels() -> None:
