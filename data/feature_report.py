@@ -6,6 +6,7 @@ python -m data.features show PATH [--json]
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,5 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else text(found))
+    try:
+        print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else text(found), flush=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
