@@ -114,8 +114,8 @@ class Run:
     def conclude(self) -> None:
         """After the last epoch: score the test part with the best epoch, where the task asks for it.
 
-        Only finals, single runs and ablation seeds ask. Every worker calls this; one writes
-        `result.json` and the entry in the study's test ledger.
+        Only finals and single runs ask. Every worker calls this; one writes `result.json`, from which
+        the driver makes the run's end and its entry in the study's test ledger.
         """
         if not self.task.test or self.storage.exists("result.json"):
             return
