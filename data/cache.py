@@ -37,10 +37,10 @@ def _drawn(name: str) -> Path:
     """Return the data set of synthetic faces called `name` (COUNTxSIZE), drawing it if it isn't there."""
     from data.prepare import prepare
     from data.readers import synthetic
-    from data.schema import MANIFEST_FILE
+    from data.schema import FORMAT_VERSION, MANIFEST_FILE
 
     count, size = synthetic.parse(name)
-    out = cache_root() / f"synthetic-{count}x{size}-v{synthetic.VERSION}"
+    out = cache_root() / f"synthetic-{count}x{size}-v{synthetic.VERSION}.{FORMAT_VERSION}"
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out.with_name(f".{out.name}.lock")):
         if not (out / MANIFEST_FILE).is_file():

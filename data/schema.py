@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MALE, FEMALE, UNKNOWN = 0, 1, -1  # in memory; "M", "F" and null in Arrow
 GENDERS = ("M", "F")  # position is the code in memory
 
@@ -25,7 +25,11 @@ QUARANTINE_FILE = "quarantine.csv"
 
 @dataclass(frozen=True)
 class Record:
-    """One labelled image as a reader found it; `age` in years, `source` a posix path in the source folder."""
+    """One labelled image as a reader found it; `age` in years, `source` a posix path in the source folder.
+
+    `landmarks` are the centres of the left and the right eye (as seen), the tip of the nose, the left and
+    the right corner of the mouth; `box` is left, top, right, bottom of the face. Both in pixels of the image.
+    """
 
     source: str
     path: Path | None
@@ -35,6 +39,10 @@ class Record:
     ethnicity: str | None = None
     split: str | None = None
     pixels: NDArray[np.uint8] | None = None  # [size, size, 3], where the image is drawn and not read
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    box: tuple[float, float, float, float] | None = None
+    apparent_age: float | None = None  # mean of people's guesses, in years
+    apparent_age_sd: float | None = None  # their standard deviation, in years
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,8 @@ def arrow_schema(size: int) -> Any:
             ("image", pa.binary(size * size * 3)),
             ("age", pa.float32()),
             *((name, pa.string()) for name in texts),
+            ("apparent_age", pa.float32()),
+            ("apparent_age_sd", pa.float32()),
         ]
     )
 
@@ -135,9 +145,12 @@ def fingerprint(records: Sequence[Record], digests: Sequence[str], preparation: 
     `digests[i]` is the SHA-256 of the source bytes of `records[i]`. The result depends on paths,
     bytes, labels, preparation and format version; not on order, decoder or number of cores.
     """
-    lines = sorted(
-        json.dumps([r.source, digest, float(r.age), r.gender, r.identity, r.ethnicity, r.split])
-        for r, digest in zip(records, digests, strict=True)
-    )
+    lines = sorted(json.dumps(_named(r, digest)) for r, digest in zip(records, digests, strict=True))
     head = json.dumps([FORMAT_VERSION, asdict(preparation)], sort_keys=True)
     return hashlib.sha256("\n".join([head, *lines]).encode()).hexdigest()
+
+
+def _named(record: Record, digest: str) -> list[Any]:
+    labels = [float(record.age), record.gender, record.identity, record.ethnicity, record.split]
+    guessed = [record.apparent_age, record.apparent_age_sd]
+    return [record.source, digest, *labels, *guessed, record.landmarks, record.box]

@@ -33,6 +33,10 @@ def write_faces(path: Path, raw: Path, kept: Sequence[Copy], size: int) -> None:
             for name in ("gender", "identity", "ethnicity", "split", "source")
         ),
         pa.array([copy.file_hash for copy in kept], pa.string()),
+        *(
+            pa.array([getattr(r, name) for r in records], pa.float32())
+            for name in ("apparent_age", "apparent_age_sd")
+        ),
     ]
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_batch(pa.record_batch(columns, schema=schema))

@@ -29,7 +29,7 @@ def test_a_missing_path_is_answered_with_the_nearest_beside_it(tmp_path: Path) -
 def test_synthetic_faces_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAPL_CACHE", str(tmp_path))
     faces = Faces.open("synthetic:90x16")
-    assert faces.root == tmp_path / "synthetic-90x16-v1"
+    assert faces.root == tmp_path / "synthetic-90x16-v1.2"
     assert (len(faces), faces.image_size, faces.labels) == (90, 16, tuple(range(1, 81)))
     stamp = (faces.root / "faces.arrow").stat().st_mtime_ns
     assert Faces.open(Path("synthetic:90x16")).fingerprint == faces.fingerprint

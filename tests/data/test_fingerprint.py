@@ -63,7 +63,7 @@ def test_a_manifest_survives_its_json() -> None:
 
 def test_a_manifest_of_an_unknown_version_is_refused_by_number() -> None:
     newer = json.dumps({**json.loads(MANIFEST.to_json()), "format_version": 99})
-    with pytest.raises(DataError, match=r"manifest\.json has format version 99; this code reads 1"):
+    with pytest.raises(DataError, match=r"manifest\.json has format version 99; this code reads 2"):
         Manifest.from_json(newer, Path("manifest.json"))
 
 
