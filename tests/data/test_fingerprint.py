@@ -67,7 +67,7 @@ def test_a_manifest_of_an_unknown_version_is_refused_by_number() -> None:
         Manifest.from_json(newer, Path("manifest.json"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 2}'])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"manifest\.json is"):
         Manifest.from_json(text, Path("manifest.json"))
