@@ -55,7 +55,12 @@ def labels_at(labels: Tensor, index: Tensor, probability: Tensor) -> Tensor:
 
 
 class AgeHead(nn.Module, ABC):
-    """Features to raw outputs, which only the head itself can read: as a loss or as an age."""
+    """Features to raw outputs, which only the head itself can read: as a loss or as an age.
+
+    A head with `trains_on_labels` has no loss for an age that is not among the labels.
+    """
+
+    trains_on_labels = False
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:
@@ -65,6 +70,10 @@ class AgeHead(nn.Module, ABC):
         """Absolute error per sample, [b] years (equation 2 before its mean). age: [b] years."""
         estimate = self.decode(outputs)
         return (estimate - age.to(estimate.dtype)).abs()
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers worth logging once per epoch."""
+        return {}
 
 
 class StandardisedHead(AgeHead):

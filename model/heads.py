@@ -17,7 +17,17 @@ from model.ordinal_heads import Coral, OrCnn
 from model.precision import at_least_float32, exact_linear
 from model.settings import Settings
 
-__all__ = ["UNKNOWN", "AgeHead", "AgeHeadConfig", "Evr", "Fc", "FcNorm", "GenderHead", "positions"]
+__all__ = [
+    "UNKNOWN",
+    "AgeHead",
+    "AgeHeadConfig",
+    "Evr",
+    "Fc",
+    "FcNorm",
+    "GenderHead",
+    "OrCnn",
+    "positions",
+]
 
 
 class Fc(AgeHead):

@@ -66,6 +66,8 @@ class CrossEntropy(LabelHead):
     The median minimises the expected absolute error under the posterior.
     """
 
+    trains_on_labels = True
+
     class Config(Settings):
         name: Literal["ce"] = "ce"
         decode: Decoding = Field(default="median", description="how the softmax is read as an age")
@@ -91,6 +93,8 @@ class Dex(CrossEntropy):
 
 class MeanVariance(LabelHead):
     """Mean-variance loss (Pan et al. 2018): cross-entropy plus penalties on the softmax's mean and spread."""
+
+    trains_on_labels = True
 
     class Config(Settings):
         name: Literal["mean_variance"] = "mean_variance"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from model.backbones import IR50, Backbone, BackboneConfig
-from model.heads import AgeHead, AgeHeadConfig, Evr, GenderHead, positions
+from model.heads import AgeHead, AgeHeadConfig, Evr, GenderHead, OrCnn, positions
 from model.necks import NeckConfig, NoNeck
 from model.precision import at_least_float32
 from model.rapl import PositionHead, PositionHeadConfig, Rapl
@@ -148,6 +148,11 @@ class Network(nn.Module):
             raise ValueError(f"std must not be negative. Received: {float(std.min())}")
         self.feature_mean.copy_(mean)
         self.feature_std.copy_(torch.where(std > 0, std, 1.0))
+
+    def set_label_counts(self, counts: Tensor) -> None:
+        """Tell the age head the faces per label [n] of the training part; `or_cnn` weighs by them."""
+        if isinstance(self.age_head, OrCnn):
+            self.age_head.set_label_counts(counts)
 
     def forward(self, inputs: Tensor, noise: Tensor | None = None, own: Tensor | None = None) -> Outputs:
         """Raw outputs of all heads.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +18,8 @@ Decoding = Literal["count", "expectation"]
 
 class OrdinalHead(AgeHead):
     """n labels, n − 1 thresholds; threshold k asks whether the age is above label k."""
+
+    trains_on_labels = True
 
     def __init__(self, name: str, labels: Tensor, decoding: Decoding) -> None:
         """Raises ValueError, naming the head, if there are fewer than two labels."""
@@ -62,27 +64,27 @@ class OrCnn(OrdinalHead):
     class Config(Settings):
         name: Literal["or_cnn"] = "or_cnn"
         decode: Decoding = Field(default="count", description="how the thresholds are read as an age")
-        label_counts: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-            default=None,
-            description="faces per label in the training part, which weigh threshold k by the square root of "
-            "label k's share (published), scaled to a mean of 1; none weighs all alike",
+        task_weights: Literal["sqrt_share", "uniform"] = Field(
+            default="sqrt_share",
+            description="sqrt_share (published) weighs threshold k by the square root of label k's share of "
+            "the training part, scaled to a mean of 1; uniform weighs all alike",
         )
 
         def build(self, in_features: int, labels: Tensor, age_mean: float, age_std: float) -> OrCnn:
             return OrCnn(self, in_features, labels)
 
     def __init__(self, config: Config, in_features: int, labels: Tensor) -> None:
-        """Raises ValueError if the counts are not one per label or weigh every threshold 0."""
         super().__init__(config.name, labels, config.decode)
+        self.by_share = config.task_weights == "sqrt_share"
         self.linear = nn.Linear(in_features, len(labels) - 1)
-        counts = (1,) * len(labels) if config.label_counts is None else config.label_counts
-        if len(counts) != len(labels) or not any(counts[:-1]):
-            raise ValueError(
-                f"label_counts must be {len(labels)} counts, not all 0. Received: {list(counts)}"
-            )
-        weight = torch.tensor(counts[:-1], dtype=self.linear.weight.dtype).sqrt()
-        self.register_buffer("threshold_weight", weight / weight.mean())
+        self.register_buffer("threshold_weight", torch.ones_like(self.linear.bias))
         self.threshold_weight: Tensor
+
+    def set_label_counts(self, counts: Tensor) -> None:
+        """Weigh the thresholds by the faces per label [n]; all alike where only the last label has any."""
+        if self.by_share and bool(counts[:-1].any()):
+            weight = counts[:-1].to(self.threshold_weight).sqrt()
+            self.threshold_weight.copy_(weight / weight.mean())
 
     def forward(self, features: Tensor) -> Tensor:
         """features: [b, c] → logits [b, n − 1]."""
@@ -120,3 +122,8 @@ class Coral(OrdinalHead):
     def loss(self, outputs: Tensor, age: Tensor) -> Tensor:
         """Sum of the thresholds' cross-entropies per sample [b]; ValueError if a rounded age is no label."""
         return threshold_losses(outputs, self.levels(age)).sum(1)
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """`rank_violations`: neighbouring thresholds whose bias rises, so that their probabilities cross."""
+        return {"rank_violations": float((self.bias.diff() > 0).sum())}

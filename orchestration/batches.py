@@ -76,7 +76,7 @@ class Batches:
         ages = torch.from_numpy(np.array(faces.ages, dtype=np.float64))
         self._age = ages.to(device, self.dtype)
         self._gender = torch.from_numpy(np.array(faces.genders, dtype=np.int64)).to(device)
-        self._position = positions(ages, labels).to(device)
+        self.positions = positions(ages, labels).to(device)  # [n] index into the labels, -1 outside
         self._features = open_features(Path(features)).array if features is not None else None
         self._augment = config.augment.build()
 
@@ -150,7 +150,7 @@ class Batches:
             noise,
             self._age[index],
             self._gender[index],
-            self._position[index],
+            self.positions[index],
             index,
             counts,
         )

@@ -29,6 +29,7 @@ class Scores:
         # Position loss, the same under shuffled references, samples with a position.
         self._position = torch.zeros(3, dtype=torch.float64, device=device)
         self._agreeing = torch.zeros(len(TOLERANCES), dtype=torch.float64, device=device)
+        self._outside = torch.zeros(1, dtype=torch.float64, device=device)
         generator = torch.Generator().manual_seed(seed)
         self._order = torch.randperm(len(network.labels), generator=generator).to(device)
 
@@ -36,6 +37,7 @@ class Scores:
         """Count a batch: age [b] years, gender and position [b] codes."""
         predicted = self.network.predict_age(outputs)
         self._metrics.add(predicted, age, outputs.gender, gender)
+        self._outside += (position < 0).sum()
         head = self.network.position_head
         if not self.position or head is None or outputs.position is None:
             return
@@ -55,12 +57,17 @@ class Scores:
 
     def sum(self, workers: Workers) -> None:
         """Add the sums of all workers."""
-        for sums in (self._metrics.sums, self._position, self._agreeing):
+        for sums in (self._metrics.sums, self._position, self._agreeing, self._outside):
             workers.sum(sums)
 
     def metrics(self) -> dict[str, float]:
-        """Age and gender metrics (9)–(11), and the position loss (7) where the head is trained."""
+        """Age and gender metrics (9)–(11), and the position loss (7) where the head is trained.
+
+        Ages outside the labels count in all age metrics; where there are any, `outside_labels` says how many.
+        """
         values = self._metrics.compute()
+        if float(self._outside) > 0:
+            values["outside_labels"] = float(self._outside)
         if self.position and float(self._position[2]) > 0:
             values["position_loss"] = float(self._position[0] / self._position[2])
         return values

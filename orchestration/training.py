@@ -19,11 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data import splits
 from data.faces import Faces
+from data.splits import Split
+from model.heads import positions
 from model.network import LossTerms, Network, Outputs
 from model.weights import load_backbone
 from orchestration import optim
 from orchestration.batches import DTYPES, Batch, Batches
 from orchestration.config import RunConfig
+from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.position import PositionTask
 from orchestration.scores import Scores
@@ -50,6 +53,7 @@ class Training:
             raise RuntimeError(f"{inputs.data}: the split changed since this run was planned")
         self.batches = Batches(config, faces, split, self.workers, device, inputs.features)
         self.network = self._build(torch.from_numpy(faces.ages[split.train].astype("float64")))
+        self._require_labels(faces, split)
         self.module: nn.Module = self.network
         if self.workers.count > 1:
             with warnings.catch_warnings():
@@ -69,11 +73,27 @@ class Training:
             network.set_feature_statistics(*self.batches.feature_statistics())
         elif self.inputs.weights is not None and network.backbone is not None:
             load_backbone(network.backbone, self.inputs.weights)
+        counts = positions(train_ages, torch.tensor(self.inputs.labels))
+        network.set_label_counts(torch.bincount(counts[counts >= 0], minlength=len(self.inputs.labels)))
         network = network.to(self.device, DTYPES[self.config.train.precision])
         synchronise = self.config.model.batch_norm == "sync" and self.device.type == "cuda"
         if self.workers.count > 1 and synchronise:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return network
+
+    def _require_labels(self, faces: Faces, split: Split) -> None:
+        """Raise UserError, naming the sample, where the age head cannot train on an age of the train part."""
+        if not self.network.age_head.trains_on_labels:
+            return
+        train = torch.from_numpy(split.train)
+        strange = train[(self.batches.positions[train] < 0).cpu()].tolist()
+        if strange:
+            first = strange[0]
+            raise UserError(
+                f"model.age_head: {self.config.model.age_head.name} trains on labels only, and"
+                f" {len(strange)} training faces have an age that is none: the first is"
+                f" {faces.sources[first]}, {faces.ages[first]:g} years"
+            )
 
     @property
     def finished(self) -> bool:
@@ -171,12 +191,13 @@ class Training:
         return {f"train/{name}_loss": value for name, value in named.items()}
 
     def _diagnostics(self, scores: Scores) -> dict[str, float]:
-        """RAPL's gain, and what its references do to the position loss of the validation part."""
+        """CORAL's crossing ranks; RAPL's gain and its references' effect on the validation position loss."""
+        found = {f"age_head/{k}": v for k, v in self.network.age_head.diagnostics().items()}
         head = self.network.position_head
         effect = scores.reference_effect()
-        if head is None or effect is None:
-            return {}
-        return {f"rapl/{k}": v for k, v in {**head.diagnostics(), "reference_effect": effect}.items()}
+        if head is not None and effect is not None:
+            found |= {f"rapl/{k}": v for k, v in {**head.diagnostics(), "reference_effect": effect}.items()}
+        return found
 
     @torch.no_grad()
     def _clean_pass(self) -> Iterator[tuple[Batch, Outputs]]:

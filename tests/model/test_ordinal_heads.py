@@ -129,19 +129,31 @@ def test_coral_has_no_such_guarantee_for_biases_that_increase() -> None:
 
 
 def test_or_cnn_weighs_thresholds_by_the_root_of_their_share() -> None:
-    head, logits = build(OrCnn, label_counts=(1, 4, 9, 0, 7)), random_logits()
+    head, uniform, logits = build(OrCnn), build(OrCnn, task_weights="uniform"), random_logits()
     plain = torch.nn.functional.binary_cross_entropy_with_logits(
         logits, (PLACE.unsqueeze(1) > torch.arange(4)).double(), reduction="none"
     )
+    for told in (head, uniform):
+        told.set_label_counts(torch.tensor([1, 4, 9, 0, 7]))
     # Roots 1, 2, 3 and 0, of mean 1.5.
     expected = (plain * torch.tensor([1, 2, 3, 0], dtype=torch.float64) / 1.5).sum(1)
     torch.testing.assert_close(head.loss(logits, AGE), expected)
+    torch.testing.assert_close(uniform.loss(logits, AGE), plain.sum(1))
 
 
-@pytest.mark.parametrize("counts", [(1, 2), (0, 0, 0, 0, 5), ()])
-def test_wrong_label_counts_are_refused(counts: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="label_counts must be 5 counts"):
-        build(OrCnn, label_counts=counts)
+def test_or_cnn_weighs_all_alike_where_only_the_last_label_has_faces() -> None:
+    head, logits = build(OrCnn), random_logits()
+    before = head.loss(logits, AGE)
+    head.set_label_counts(torch.tensor([0, 0, 0, 0, 5]))
+    torch.testing.assert_close(head.loss(logits, AGE), before)
+
+
+def test_coral_counts_the_places_where_its_ranks_can_cross() -> None:
+    head = build(Coral)
+    assert head.diagnostics() == {"rank_violations": 0.0}
+    with torch.no_grad():
+        head.bias.copy_(torch.tensor([0.5, 0.7, 0.1, 0.2]))
+    assert head.diagnostics() == {"rank_violations": 2.0}
 
 
 @pytest.mark.parametrize("head", [Corn, Condor])

@@ -157,4 +157,10 @@ def test_age_and_gender_metrics_are_those_of_the_model_room() -> None:
     metrics.add(network.predict_age(outputs), age, outputs.gender, gender)
     values = scored(network, (features, age, gender, position)).metrics()
     del values["position_loss"]
+    assert values.pop("outside_labels") == int((position < 0).sum()) > 0
     assert values == metrics.compute()
+
+
+def test_a_part_whose_ages_are_all_labels_has_none_outside() -> None:
+    inside = tuple(column[faces()[3] >= 0] for column in faces())
+    assert "outside_labels" not in scored(build(), inside).metrics()  # type: ignore[arg-type]

@@ -263,3 +263,18 @@ def test_another_seed_is_another_run_and_the_same_seed_the_same(
         training = Training(run, prepared(run), CPU)
         lines.append(without_clock(training.step()))
     assert lines[0] == lines[1] != lines[2]
+
+
+def test_or_cnn_weighs_its_thresholds_by_the_ages_of_the_train_part(make: Make) -> None:
+    training = make({**FROZEN, "model.age_head.name": "or_cnn"})
+    ages = training.batches.faces.ages[training.batches.split.train].tolist()
+    roots = np.sqrt([ages.count(label) for label in training.inputs.labels[:-1]])
+    weight = training.network.state_dict()["age_head.threshold_weight"]
+    np.testing.assert_allclose(weight, roots / roots.mean(), rtol=1e-6)
+
+
+def test_corals_crossing_ranks_are_reported_every_epoch(make: Make) -> None:
+    training = make({**FROZEN, "model.age_head.name": "coral"})
+    assert training.step()["age_head/rank_violations"] == float(
+        (training.network.age_head.bias.diff() > 0).sum()  # type: ignore[operator, union-attr]
+    )
