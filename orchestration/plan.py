@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from orchestration.console import Console, number
 from orchestration.folder import ENDED, Member, StudyFolder
+from orchestration.space import planned_trials
 
 
 def ranked(folder: StudyFolder) -> list[Member]:
@@ -49,7 +50,7 @@ def finals(folder: StudyFolder) -> list[Member]:
 def missing(folder: StudyFolder) -> tuple[int, int]:
     """How many trials, and how many final runs as far as known, are still to run."""
     ended = sum(m.status in ENDED for m in folder.members("trials"))
-    trials = max(0, folder.study.search.trials - ended)
+    trials = max(0, planned_trials(folder.study) - ended)
     wanted = folder.study.final.top_k * folder.study.final.seeds if trials else len(finals(folder))
     return trials, wanted
 
@@ -59,7 +60,7 @@ def console(folder: StudyFolder) -> Console:
     objective = folder.study.objective
     ended = sum(m.status in ENDED for m in folder.members("trials"))
     best = next((m.value for m in ranked(folder)), None)
-    total = max(folder.study.search.trials, ended)
+    total = max(planned_trials(folder.study), ended)
     return Console(total, objective.metric, objective.mode, ended, best)
 
 

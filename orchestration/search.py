@@ -18,7 +18,15 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from orchestration.folder import Member, StudyFolder
 from orchestration.seeds import seed_of
-from orchestration.space import encoded, encoded_choices, is_integer, own_values, sample
+from orchestration.space import (
+    encoded,
+    encoded_choices,
+    grid,
+    is_integer,
+    own_values,
+    planned_trials,
+    sample,
+)
 from orchestration.study import Param, Study
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -40,10 +48,15 @@ class OptunaTrials:
             if member.status != "running":
                 self.optuna.add_trial(_frozen(folder, member))
         self._next_number = max((m.number for m in existing), default=-1) + 1
-        self._left = self.study.search.trials - len(existing)
+        self._left = planned_trials(self.study) - len(existing)
         for member in self._waiting:
             self._enqueue(member.params)
-        if not existing and self.study.search.start_from == "run" and self.study.space:
+        if self.study.search.sampler == "grid":
+            begun = [member.params for member in existing]
+            for point in grid(self.study):
+                if point not in begun:
+                    self._enqueue(point)
+        elif not existing and self.study.search.start_from == "run" and self.study.space:
             self._enqueue(own_values(self.study))
 
     def _enqueue(self, point: dict[str, Any]) -> None:

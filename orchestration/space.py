@@ -55,6 +55,30 @@ def encoded(study: Study, point: Mapping[str, Any]) -> Flat:
     return {k: json.dumps(v) if study.space[k].choices is not None else v for k, v in point.items()}
 
 
+def grid(study: Study) -> list[Flat]:
+    """Every point of a space of choices, in the order of the file; the last parameter varies fastest."""
+    fixed = flatten(study.config().model_dump(mode="json"))
+    points: list[Flat] = [{}]
+    for path in in_order(study.space):
+        param = study.space[path]
+        points = [
+            longer
+            for point in points
+            for longer in (
+                [{**point, path: choice} for choice in param.choices or ()]
+                if holds(param.when, {**fixed, **point})
+                else [point]
+            )
+        ]
+    return points
+
+
+def planned_trials(study: Study) -> int:
+    """How many trials the study has when it is done: `search.trials`, or the whole grid if that is less."""
+    trials = study.search.trials
+    return min(trials, len(grid(study))) if study.search.sampler == "grid" else trials
+
+
 def holds(when: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
     """Whether every condition is met; a condition is a value or a list of allowed values."""
     for path, wanted in when.items():

@@ -91,6 +91,11 @@ def _values_fit(study: Study, path: str, param: Param) -> list[str]:
 
 
 def _first_trial(study: Study) -> list[str]:
+    if study.search.sampler == "grid":
+        ranges = (path for path, param in study.space.items() if param.choices is None)
+        return [
+            f"space.{path}: a grid needs choices; give them, or another search.sampler" for path in ranges
+        ]
     if study.search.start_from != "run":
         return []
     found = []

@@ -52,8 +52,8 @@ class Objective(Section):
 class Search(Section):
     """How the space is searched."""
 
-    sampler: Literal["tpe", "random"] = "tpe"
-    trials: int = Field(32, ge=1, le=1_000_000)
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    trials: int = Field(32, ge=1, le=1_000_000, description="at most; a grid ends with its last point")
     scheduler: Literal["asha", "none"] = "asha"
     grace: int | None = Field(None, ge=1, description="epochs before ASHA may stop; default a quarter")
     reduction: float = Field(3.0, gt=1, le=100, description="ASHA keeps one in this many at a rung")

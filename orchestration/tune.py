@@ -49,11 +49,13 @@ def tune(arguments: argparse.Namespace) -> int:
 
 def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool) -> None:
     """Run the trials and final seeds that are missing."""
-    from orchestration import cluster, plan
+    from orchestration import cluster, plan, space
 
     folder, study = opened.folder, opened.study
     trials, finals = plan.missing(folder)
-    print(f"study {study.study}: {study.search.trials} trials, {trials} to run; in {folder.storage.root}")
+    print(
+        f"study {study.study}: {space.planned_trials(study)} trials, {trials} to run; in {folder.storage.root}"
+    )
     if trials == 0 and finals == 0:
         return
     frozen = opened.configs[0].frozen

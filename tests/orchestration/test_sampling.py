@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from orchestration.config import RunConfig
 from orchestration.search import distribution
-from orchestration.space import encoded, input_variants, own_values, sample, varying_keys
+from orchestration.space import encoded, grid, input_variants, own_values, sample, varying_keys
 from orchestration.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -163,3 +163,21 @@ def test_the_union_of_keys_covers_every_trial(wide: Study) -> None:
 
     for point in points(wide, 50):
         assert set(flatten(wide.config(point).model_dump(mode="json"))) <= keys
+
+
+def test_a_grid_is_every_combination_once_and_what_does_not_apply_is_left_out(
+    load: Callable[..., Study],
+) -> None:
+    names, norms = ["none", "mlp"], ["none", "layer"]
+    space = {
+        "model.neck.norm": {"choices": norms, "when": {"model.neck.name": "mlp"}},
+        "model.neck.name": {"choices": names},
+        "model.position_head.name": {"choices": ["rapl", "none"]},
+    }
+    heads = [{"model.position_head.name": "rapl"}, {"model.position_head.name": "none"}]
+    necks = [{"model.neck.name": "none"}] + [
+        {"model.neck.name": "mlp", "model.neck.norm": norm} for norm in norms
+    ]
+    points = grid(load("search.sampler=grid", space=space))
+    assert len(points) == 6
+    assert all({**neck, **head} in points for neck in necks for head in heads)

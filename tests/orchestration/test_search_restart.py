@@ -130,6 +130,23 @@ def test_a_study_that_has_all_its_trials_wants_none_and_a_raised_number_wants_th
     assert len(fewer) == 0 and fewer.next() is None
 
 
+def test_a_grid_that_was_killed_goes_on_with_the_points_that_are_missing(
+    load: Callable[..., Study],
+) -> None:
+    weights = {"loss.gender_weight": {"choices": [0.1, 1.0, 10.0]}}
+    folder = StudyFolder(load("search.sampler=grid", "search.trials=9", space=weights))
+    first = OptunaTrials(folder)
+    assert len(first) == 3
+    for member in (first.next(), first.next()):
+        assert member is not None
+        folder.put(Member(member.name, "failed", member.params, attempt=1))
+    again = OptunaTrials(folder)
+    left = again.next()
+    assert left is not None and left.name == "trials/0002"
+    assert left.params == {"loss.gender_weight": 10.0}
+    assert again.next() is None
+
+
 class _Trial:
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id

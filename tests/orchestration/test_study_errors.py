@@ -56,7 +56,7 @@ def problems(load: Callable[..., Study], *overrides: str, **sections: Any) -> st
             "data.protocol=subject_exclusiv",
             ["data.protocol", "image_random", "'subject_exclusiv'", "Did you mean 'subject_exclusive'?"],
         ),
-        ("search.sampler=tp", ["search.sampler", "'tpe' or 'random'", "Did you mean 'tpe'?"]),
+        ("search.sampler=tp", ["search.sampler", "'tpe', 'random' or 'grid'", "Did you mean 'tpe'?"]),
         ("data.root=", ["data.root", "None"]),
         # Judged by the test part.
         ("objective.metric=test/age_mae", ["objective.metric", "test/age_mae"]),
@@ -73,6 +73,12 @@ def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(
     text = problems(load, override, space={})
     assert all(word in text for word in words), text
     assert len(text.splitlines()) == 1
+
+
+def test_a_grid_of_ranges_is_refused(load: Callable[..., Study]) -> None:
+    text = problems(load, "search.sampler=grid")
+    assert "space.loss.gender_weight: a grid needs choices" in text
+    assert "space.loss.position_weight: a grid needs choices" in text
 
 
 def test_a_value_in_a_sections_place_is_refused(load: Callable[..., Study]) -> None:
