@@ -53,9 +53,8 @@ def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool
 
     folder, study = opened.folder, opened.study
     trials, finals = plan.missing(folder)
-    print(
-        f"study {study.study}: {space.planned_trials(study)} trials, {trials} to run; in {folder.storage.root}"
-    )
+    planned = space.planned_trials(study)
+    print(f"study {study.study}: {planned} trials, {trials} to run; in {folder.storage.root}")
     if trials == 0 and finals == 0:
         return
     frozen = opened.configs[0].frozen
