@@ -17,6 +17,7 @@ from data import splits
 from data.errors import DataError
 from data.faces import Faces
 from data.features import open_features
+from orchestration.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,6 @@ def command(main: Callable[[], None]) -> None:
     """Run a benchmark; what is missing or damaged is said on stderr, with exit code 2."""
     try:
         main()
-    except DataError as error:
+    except (DataError, UserError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None

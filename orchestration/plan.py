@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from statistics import mean, stdev
 
-from orchestration.console import Console, number
+from orchestration.console import Console, number, short
 from orchestration.folder import ENDED, Member, StudyFolder
 from orchestration.space import planned_trials
 
@@ -83,7 +83,8 @@ def final_rows(folder: StudyFolder) -> list[str]:
         validation = spread([m.value or 0.0 for m in members])
         test = spread([(m.test or {})["age_mae"] for m in members])
         seeds = ", ".join(str(m.seed) for m in members)
-        rows.append(f"final trial {trial}: validation {validation}, test MAE {test} years (seeds {seeds})")
+        name = f"final trial {trial} ({short(members[0].params)})"
+        rows.append(f"{name}: validation {validation}, test MAE {test} years (seeds {seeds})")
     return rows
 
 
