@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 class BackboneSettings(Settings):
     """Input conventions and weights; mean, std and colour belong to the checkpoint, not to taste."""
 
+    name: str
     mean: Triple = Field(
         default=IMAGENET_MEAN, description="subtracted per channel, in [0, 1], in the order of `colour`"
     )
@@ -55,6 +57,7 @@ class Backbone(nn.Module):
 
     def __init__(self, config: BackboneSettings) -> None:
         super().__init__()
+        self.settings = config
         self.bgr = config.colour == "bgr"
         # Not persistent: they are settings, and a trunk's state dict holds the public checkpoint's keys only.
         self.register_buffer("channel_mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
@@ -75,24 +78,58 @@ class Backbone(nn.Module):
         """Replace all weights by a checkpoint's.
 
         Args:
-            state: the checkpoint as loaded; nesting under `state_dict` or `model` and the prefixes `module.`
-                and `backbone.` are removed, and of a whole network only `backbone.*` is read.
+            state: the checkpoint as loaded; nesting under `state_dict`, `model` or `network` and the prefixes
+                `module.` and `backbone.` are removed, and of a whole network only `backbone.*` is read.
 
         Raises:
-            WeightsError: if a key is missing, unexpected or wrongly shaped; no weight has changed then.
+            WeightsError: if a key is missing, unexpected or wrongly shaped, or if a run's checkpoint was
+                trained with another backbone or another normalisation; no weight has changed then.
         """
-        fit(self, self.rename(unwrap(state)))
+        self._require_convention(state)
+        fit(self, self.rename(trunk(state)))
+
+    def _require_convention(self, state: Mapping[str, Any]) -> None:
+        """A run's checkpoint says what its backbone is and which images it was given."""
+        told = run_config(state)
+        if told is None:
+            return
+        if not told["model"]["train_backbone"]:
+            raise WeightsError(
+                "the checkpoint of a run with a fixed backbone holds no backbone; give the file that its"
+                " backbone came from"
+            )
+        asked = self.settings.model_dump(mode="json")
+        for name in ("name", "mean", "std", "colour"):
+            theirs = told["model"]["backbone"][name]
+            if theirs != asked[name]:
+                raise WeightsError(
+                    f"the checkpoint was trained with model.backbone.{name} {theirs}; received {asked[name]}"
+                )
 
 
-def unwrap(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat entries of a trunk inside the wrappers that training scripts put around it."""
-    for key in ("state_dict", "model"):
+def run_config(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The configuration in a checkpoint of one of our runs; none for any other file."""
+    if "network" not in state or not isinstance(state.get("config"), str):
+        return None
+    config: dict[str, Any] = json.loads(state["config"])
+    return config
+
+
+def flat(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's entries without the wrappers that training scripts put around a state dict."""
+    for key in ("state_dict", "model", "network"):
         if isinstance(state.get(key), Mapping):
-            return unwrap(state[key])
+            return flat(state[key])
     if state and all(key.startswith("module.") for key in state):
-        return unwrap({key.removeprefix("module."): value for key, value in state.items()})
-    trunk = {key.removeprefix("backbone."): v for key, v in state.items() if key.startswith("backbone.")}
-    return unwrap(trunk) if trunk else dict(state)
+        return flat({key.removeprefix("module."): value for key, value in state.items()})
+    return dict(state)
+
+
+def trunk(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat entries of a backbone, alone or inside a whole network."""
+    entries = flat(state)
+    inner = {key.removeprefix("backbone."): v for key, v in entries.items() if key.startswith("backbone.")}
+    return trunk(inner) if inner else entries
 
 
 def fit(module: nn.Module, state: Mapping[str, Any]) -> None:

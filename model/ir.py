@@ -1,13 +1,13 @@
-"""Improved residual units: the IR-50 face trunk without its last stage, and a small relative for CPUs.
+"""Improved residual units: the IR face trunks without their last stage, and a small relative for CPUs.
 
-The trunk is that of face.evoLVe's IR-50 as cut by POSTER++ (Mao et al., 2023) and used by the paper (section
+IR-50 is that of face.evoLVe's IR-50 as cut by POSTER++ (Mao et al., 2023) and used by the paper (section
 III-A).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from model.backbone_base import Backbone, BackboneSettings, Triple
 
-IR50_SIZE = 112  # pixels; the size that the public weights were trained with
+IR_SIZE = 112  # pixels; the size that the public weights were trained with
 HALF: Triple = (0.5, 0.5, 0.5)
 
 
@@ -58,59 +58,96 @@ def _stage(inputs: int, outputs: int, units: int) -> nn.Sequential:
     return nn.Sequential(first, *(Unit(outputs, outputs, 1) for _ in range(units - 1)))
 
 
-class IR50(Backbone):
-    """IR-50 up to its third stage: 17,611,968 parameters, 292 state entries, 5.47 GMACs at 112 × 112."""
+class IRConfig(BackboneSettings):
+    """Input conventions of face.evoLVe's trunks; a checkpoint trained otherwise brings its own."""
 
-    class Config(BackboneSettings):
-        name: Literal["ir50"] = "ir50"
-        mean: Triple = Field(
-            default=HALF,
-            description="belongs to the checkpoint: 0.5 for face.evoLVe's, ImageNet's for the paper's",
-        )
-        std: Triple = Field(
-            default=HALF,
-            description="belongs to the checkpoint: 0.5 for face.evoLVe's, ImageNet's for the paper's",
-        )
+    mean: Triple = Field(
+        default=HALF,
+        description="belongs to the checkpoint: 0.5 for face.evoLVe's, ImageNet's for the paper's",
+    )
+    std: Triple = Field(
+        default=HALF,
+        description="belongs to the checkpoint: 0.5 for face.evoLVe's, ImageNet's for the paper's",
+    )
 
-        def build(self) -> IR50:
-            return IR50(self)
+
+class IRTrunk(Backbone):
+    """A stem and the first three of the four stages of an improved residual network for faces."""
 
     channels = 256
+    units: ClassVar[tuple[int, int, int]]  # per stage
+    last_stage: ClassVar[int]  # units of the stage that is cut off
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: IRConfig) -> None:
         super().__init__(config)
         self.input_layer = _stem(64, stride=1)
-        self.body1 = _stage(64, 64, 3)
-        self.body2 = _stage(64, 128, 4)
-        self.body3 = _stage(128, 256, 14)
+        self.body1 = _stage(64, 64, self.units[0])
+        self.body2 = _stage(64, 128, self.units[1])
+        self.body3 = _stage(128, 256, self.units[2])
 
     def forward(self, images: Tensor) -> Tensor:
         """images: [b, 3, h, w] RGB in [0, 1], resized to 112 × 112 (nearest) → [b, 256, 14, 14]."""
-        if images.shape[-2:] != (IR50_SIZE, IR50_SIZE):
-            images = functional.interpolate(images, size=(IR50_SIZE, IR50_SIZE), mode="nearest")
+        if images.shape[-2:] != (IR_SIZE, IR_SIZE):
+            images = functional.interpolate(images, size=(IR_SIZE, IR_SIZE), mode="nearest")
         stem = self.input_layer(self.normalise(images))
         features: Tensor = self.body3(self.body2(self.body1(stem)))
         return features
 
     def rename(self, state: dict[str, Any]) -> dict[str, Any]:
-        """face.evoLVe's `body.0…20` as `body1…3`, without its last stage and either file's `output_layer`."""
+        """face.evoLVe's `body.0, 1, …` as `body1…3`, without last stage and either file's `output_layer`."""
         renamed = {
-            _ir50_key(key): value for key, value in state.items() if not key.startswith("output_layer.")
+            self._renamed(key): value for key, value in state.items() if not key.startswith("output_layer.")
         }
         renamed.pop("", None)
         return renamed
 
+    def _renamed(self, key: str) -> str:
+        """This module's name of a face.evoLVe key; "" for the last stage, any other key unchanged."""
+        found = re.fullmatch(r"body\.(\d+)\.(.+)", key)
+        if found is None:
+            return key
+        unit, rest = int(found[1]), found[2]
+        for stage, units in enumerate(self.units, start=1):
+            if unit < units:
+                return f"body{stage}.{unit}.{rest}"
+            unit -= units
+        return "" if unit < self.last_stage else key
 
-def _ir50_key(key: str) -> str:
-    """This module's name of a face.evoLVe key; "" for the last stage, unchanged where it is no such key."""
-    found = re.fullmatch(r"body\.(\d+)\.(.+)", key)
-    if found is None:
-        return key
-    unit, rest = int(found[1]), found[2]
-    for stage, start, end in (("body1", 0, 3), ("body2", 3, 7), ("body3", 7, 21)):
-        if start <= unit < end:
-            return f"{stage}.{unit - start}.{rest}"
-    return "" if unit < 24 else key
+
+class IR18(IRTrunk):
+    """IR-18 up to its third stage: 2,775,680 parameters."""
+
+    class Config(IRConfig):
+        name: Literal["ir18"] = "ir18"
+
+        def build(self) -> IR18:
+            return IR18(self)
+
+    units, last_stage = (2, 2, 2), 2
+
+
+class IR34(IRTrunk):
+    """IR-34 up to its third stage: 8,164,544 parameters."""
+
+    class Config(IRConfig):
+        name: Literal["ir34"] = "ir34"
+
+        def build(self) -> IR34:
+            return IR34(self)
+
+    units, last_stage = (3, 4, 6), 3
+
+
+class IR50(IRTrunk):
+    """IR-50 up to its third stage: 17,611,968 parameters, 292 state entries, 5.47 GMACs at 112 × 112."""
+
+    class Config(IRConfig):
+        name: Literal["ir50"] = "ir50"
+
+        def build(self) -> IR50:
+            return IR50(self)
+
+    units, last_stage = (3, 4, 14), 3
 
 
 class SmallIR(Backbone):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from model.backbones import IR50, Backbone, BackboneConfig
+from model.backbones import IR50, Backbone, BackboneConfig, OnnxBackbone
 from model.heads import AgeHead, AgeHeadConfig, Evr, GenderHead, OrCnn, positions
 from model.necks import NeckConfig, NoNeck
 from model.precision import at_least_float32
@@ -69,6 +69,12 @@ class Network(nn.Module):
             description="statistics of each worker, of all workers (the launcher converts the layers, "
             "on GPUs only) or the backbone's own, fixed",
         )
+
+        @model_validator(mode="after")
+        def _trainable(self) -> Self:
+            if self.train_backbone and isinstance(self.backbone, OnnxBackbone.Config):
+                raise ValueError("backbone onnx has no weights to train; set model.train_backbone: false")
+            return self
 
     def __init__(
         self,

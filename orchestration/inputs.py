@@ -13,8 +13,8 @@ from typing import Any
 from data import cache, splits
 from data.errors import DataError
 from data.faces import Faces
+from model import weights
 from model.errors import WeightsError
-from model.weights import load_backbone
 from orchestration.config import RunConfig
 from orchestration.errors import ConfigError, UserError
 
@@ -80,7 +80,7 @@ def _weights(config: RunConfig) -> Path | None:
             )
         return None
     path = cache.local(backbone.weights)
-    load_backbone(backbone.build(), path)
+    weights.check(backbone, path)
     return path
 
 

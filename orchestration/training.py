@@ -232,6 +232,19 @@ class Training:
             "position": self.position.state(),
             "config": self.config.model_dump_json(),
             "labels": list(self.inputs.labels),
+            "origin": self._origin(),
+        }
+
+    def _origin(self) -> dict[str, Any]:
+        """What a checkpoint's later user must know of its training data, to look for leaks."""
+        data = self.config.data
+        return {
+            "data": self.batches.faces.name,
+            "reader": self.batches.faces.manifest.reader,
+            "fingerprint": self.inputs.fingerprint,
+            "protocol": f"{data.protocol}, split {data.split_seed}, {self.inputs.split_hash}",
+            "epochs": self.epoch,
+            "started_from": self.inputs.weights_sha256 or "random weights",
         }
 
     def load(self, state: dict[str, Any]) -> None:

@@ -11,10 +11,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from model.backbones import IR50, BackboneConfig, MobileFaceNet, SmallIR
+from model.backbones import IR50, BackboneConfig, MobileFaceNet, OnnxBackbone, SmallIR
 from model.errors import WeightsError
 
-MEMBERS = get_args(get_args(BackboneConfig)[0])
+# The ONNX backbone has no weights of ours: tests/model/test_onnx_backbone.py.
+MEMBERS = [m for m in get_args(get_args(BackboneConfig)[0]) if m is not OnnxBackbone.Config]
 
 
 def face_evolve_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -148,6 +149,13 @@ def test_normalisation_follows_the_backbones_colour_order() -> None:
 def test_a_wrong_setting_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(BackboneConfig).validate_python({"name": "small_ir"} | wrong)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member().name)
+@pytest.mark.parametrize("size", [(97, 120), (128, 112)])
+def test_odd_sizes_give_finite_maps(member: Any, size: tuple[int, int]) -> None:
+    with torch.no_grad():
+        assert member().build().eval()(torch.rand(1, 3, *size)).isfinite().all()
 
 
 @pytest.mark.parametrize("size", [16, 17, 48])
