@@ -8,6 +8,7 @@ bilinear with black corners (torchvision's default is nearest).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -78,7 +79,19 @@ def _draws(images: Tensor, sample_ids: NDArray[np.int64], seed: int, epoch: int,
     return list(table.to(images.device).unbind(1))
 
 
-class NoAugment:
+class Preset(ABC):
+    """What training images go through, and, where that is not nothing, evaluation's."""
+
+    @abstractmethod
+    def __call__(self, images: Tensor, sample_ids: NDArray[np.int64], seed: int, epoch: int) -> Tensor:
+        """Return the images [b, 3, h, w] as an epoch of training sees them."""
+
+    def evaluation(self, images: Tensor) -> Tensor:
+        """Return the images as validation and test see them."""
+        return images
+
+
+class NoAugment(Preset):
     """Images as they are."""
 
     class Config(_Config):
@@ -92,7 +105,7 @@ class NoAugment:
         return images
 
 
-class Paper:
+class Paper(Preset):
     """The augmentations of the RAPL paper, in its order."""
 
     class Config(_Config):
@@ -121,7 +134,7 @@ class Paper:
         return flip_upside(images, upside < config.flip_upside)
 
 
-class FaceSafe:
+class FaceSafe(Preset):
     """Changes that leave a face upright: what aligned faces may look like in another photograph."""
 
     class Config(_Config):
@@ -145,4 +158,47 @@ class FaceSafe:
         return grayscale(images, grey < config.grayscale)
 
 
-AugmentConfig = Annotated[NoAugment.Config | Paper.Config | FaceSafe.Config, Field(discriminator="name")]
+class RandomCrop(Preset):
+    """A window at a random place in training, in the middle in evaluation (CORAL's recipe: 120 of 128)."""
+
+    class Config(_Config):
+        name: Literal["random_crop"] = "random_crop"
+        size: Annotated[int, Field(ge=1, le=1024)] = 120  # pixels a side
+
+        def build(self) -> RandomCrop:
+            return RandomCrop(self)
+
+    def __init__(self, config: Config) -> None:
+        self.size = config.size
+
+    def __call__(self, images: Tensor, sample_ids: NDArray[np.int64], seed: int, epoch: int) -> Tensor:
+        """Return windows [b, 3, size, size]; every place is equally likely.
+
+        Raises ValueError for images smaller than the window.
+        """
+        spare = self._spare(images)
+        down, right = _draws(images, sample_ids, seed, epoch, 2)
+        window = torch.arange(self.size, device=images.device)
+        rows = (down * (spare[0] + 1)).long().unsqueeze(1) + window
+        columns = (right * (spare[1] + 1)).long().unsqueeze(1) + window
+        sample = torch.arange(len(images), device=images.device).view(-1, 1, 1)
+        return images[sample, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+
+    def evaluation(self, images: Tensor) -> Tensor:
+        """Return the windows [b, 3, size, size] in the middle."""
+        top, left = (spare // 2 for spare in self._spare(images))
+        return images[..., top : top + self.size, left : left + self.size]
+
+    def _spare(self, images: Tensor) -> tuple[int, int]:
+        height, width = images.shape[-2] - self.size, images.shape[-1] - self.size
+        if min(height, width) < 0:
+            raise ValueError(
+                f"augment.size: a window of {self.size} pixels does not fit images of"
+                f" {images.shape[-2]} × {images.shape[-1]}; prepare them larger (--size 128)"
+            )
+        return height, width
+
+
+AugmentConfig = Annotated[
+    NoAugment.Config | Paper.Config | FaceSafe.Config | RandomCrop.Config, Field(discriminator="name")
+]

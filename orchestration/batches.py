@@ -167,7 +167,7 @@ class Batches:
     def _images(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         images = self._moved(self.faces.gather(rows)).permute(0, 3, 1, 2) / 255
         if epoch is None:
-            return images
+            return self._augment.evaluation(images)
         return self._augment(images, rows, self.config.seed, epoch)
 
     def _moved(self, array: np.ndarray) -> Tensor:

@@ -26,27 +26,58 @@ def load(space: str, overrides: Sequence[str] = ()) -> Study:
     Raises UserError (no such file, not YAML) or ConfigError (every wrong key and value at once).
     """
     path = find(space)
-    raw = _read(path)
     sections = set(Study.model_fields)
-    top = {k: v for k, v in raw.items() if k in sections}
-    unknown = [f"{k}: unknown key.{nearest(str(k), sorted(sections))}" for k in raw if k not in sections]
-    unknown += [
-        f"{k}: expected a mapping, received {v!r}."
-        for k, v in top.items()
-        if k in SECTIONS and not isinstance(v, dict) and v is not None
-    ]
-    if len(unknown) > sum(k not in sections for k in raw):
-        raise ConfigError(unknown, str(path))
+    files = chain(path)
+    unknown = [problem for file, raw in files for problem in _foreign(raw, file if file != path else None)]
     flat = parse_overrides(overrides)
     run = {k: v for k, v in flat.items() if k.split(".")[0] not in sections - {"run"}}
     study_level = {k: v for k, v in flat.items() if k not in run}
     run = {k.removeprefix("run."): v for k, v in run.items()}
-    file_run = flatten(top.get("run") or {})
-    top["run"] = nest(absolute(layered([default_names(), file_run, run])))
+    top: dict[str, Any] = {}
+    for _, raw in files:
+        top = _merge(top, {k: v for k, v in raw.items() if k in sections and k != "run"})
+    runs = [flatten(raw.get("run") or {}) for _, raw in files]
+    top["run"] = nest(absolute(layered([default_names(), *runs, run])))
     top["space"] = {k: v for k, v in (top.get("space") or {}).items() if k not in run}
     top = _merge(top, nest(study_level))
     top["storage"] = _absolute(top.get("storage", "runs"))
     return _checked(top, unknown, str(path))
+
+
+def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A study file and the files it builds on, lowest first: what `base:` names, that file's base, and so on.
+
+    A base is sought beside the file that names it, then in search_spaces/. Raises UserError for a file that
+    is not there or no YAML, for a circle, and ConfigError for a section that is no mapping.
+    """
+    files: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        raw = _read(path)
+        wrong = [
+            f"{k}: expected a mapping, received {raw[k]!r}."
+            for k in SECTIONS
+            if raw.get(k) is not None and not isinstance(raw[k], dict)
+        ]
+        if wrong:
+            raise ConfigError(wrong, str(path))
+        base = raw.pop("base", None)
+        files.insert(0, (path, raw))
+        if base is None:
+            return files
+        if not isinstance(base, str):
+            raise ConfigError([f"base: expected the name of a study file, received {base!r}."], str(path))
+        beside = path.parent / base
+        path = beside.resolve() if beside.is_file() else find(base, f"{path}: base")
+        if any(path == known for known, _ in files):
+            names = " → ".join(str(known) for known, _ in [*reversed(files), (path, raw)])
+            raise UserError(f"base: these files build on each other in a circle: {names}")
+
+
+def _foreign(raw: dict[str, Any], file: Path | None) -> list[str]:
+    """A line for each key that no study file has; `file` is named where it is a base."""
+    known = sorted({*Study.model_fields, "base"})
+    where = f" (in {file})" if file is not None else ""
+    return [f"{k}: unknown key{where}.{nearest(str(k), known)}" for k in raw if k not in known]
 
 
 def absolute(run: Flat) -> Flat:
@@ -89,8 +120,8 @@ def _checked(top: dict[str, Any], unknown: list[str], where: str) -> Study:
     return study
 
 
-def find(space: str) -> Path:
-    """A path as given, or a file of search_spaces/ by its name. Raises UserError."""
+def find(space: str, asked: str = "--space") -> Path:
+    """A path as given, or a file of search_spaces/ by its name. Raises UserError as `asked`."""
     given = Path(space)
     library = Path(__file__).resolve().parent.parent / "search_spaces"
     for candidate in (given, library / space, library / f"{space}.yaml"):
@@ -98,7 +129,7 @@ def find(space: str) -> Path:
             return candidate.resolve()
     names = sorted(p.relative_to(library).as_posix() for p in library.rglob("*.yaml"))
     hint = nearest(space, names) or f" search_spaces/ has: {', '.join(names)}."
-    raise UserError(f"--space {space}: no such file.{hint}")
+    raise UserError(f"{asked} {space}: no such file.{hint}")
 
 
 def _read(path: Path) -> dict[str, Any]:
