@@ -23,6 +23,7 @@ from shared import command, find_features, load, spread
 
 from data import splits
 from data.faces import Faces
+from data.protocols import Spec
 from orchestration import study_file
 from orchestration.config import RunConfig
 from orchestration.inputs import Inputs
@@ -66,7 +67,7 @@ def main() -> None:
     inputs = Inputs(
         data=str(args.data.resolve()),
         fingerprint=faces.fingerprint,
-        split_hash=splits.load(faces, "image_random", 0).hash,
+        split_hash=splits.load(faces, Spec()).hash,
         labels=faces.labels,
         features=str(find_features(faces, args.features).resolve()),
     )

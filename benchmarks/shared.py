@@ -17,6 +17,7 @@ from data import splits
 from data.errors import DataError
 from data.faces import Faces
 from data.features import open_features
+from data.protocols import Spec
 from orchestration.errors import UserError
 
 
@@ -42,7 +43,7 @@ def find_features(faces: Faces, given: Path) -> Path:
 def load(data: Path, features: Path) -> tuple[dict[str, Part], Tensor]:
     """The parts of the fixed image_random split, standardised by train, and the labels [n]."""
     faces = Faces.open(data)
-    split = splits.load(faces, "image_random", 0)
+    split = splits.load(faces, Spec())
     array = open_features(find_features(faces, features)).array[:, 0]
     center, scale = array[split.train].mean(0), array[split.train].std(0)
     x = torch.from_numpy((array - center) / scale.clip(1e-12))

@@ -89,6 +89,18 @@ class Faces:
         sources: list[str] = self._batch.column("source").to_pylist()
         return sources
 
+    @cached_property
+    def official(self) -> list[str | None]:
+        """The part that the data set came with, [n]: train, val or test; None where it doesn't say."""
+        official: list[str | None] = self._batch.column("split").to_pylist()
+        return official
+
+    def near_groups(self) -> NDArray[np.int64]:
+        """Group number of each face, [n]: pictures that are nearly the same share theirs."""
+        from data import near
+
+        return near.groups(self.images)
+
     def gather(self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return a copy of the images of `rows`: [len(rows), H, W, 3] uint8, in `out` if given.
 

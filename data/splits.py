@@ -1,7 +1,6 @@
-"""Which faces train, validate and test. A split is a pure function of (sources, labels, protocol, seed).
+"""Splits of a data set: made by a protocol, stored beside the data, recognised by a hash.
 
-Order comes from SHA-256 of the seed and the source name, so no library's random stream and no row order
-can change a split; its own hash says which one a number was computed on.
+A split is a pure function of (sources, labels, spec); its own hash says which one a number was computed on.
 """
 
 from __future__ import annotations
@@ -10,34 +9,22 @@ import errno
 import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import DataError, nearest
+from data.errors import DataError
+from data.protocols import NO_PART, PARTS, Labelled, Spec, assign, halved
 from data.schema import age_labels
 
-PARTS = ("train", "val", "test")
-_SHARES = np.array([3, 1, 1])  # fifths: 60/20/20
-_FORMAT_VERSION = 1
-
-
-class Labelled(Protocol):
-    """What a split needs to know of n samples; `data.faces.Faces` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def sources(self) -> Sequence[str]: ...
-    @property
-    def identities(self) -> Sequence[str | None]: ...
-    @property
-    def ages(self) -> NDArray[np.float32]: ...
+CALIBRATION = 3
+_NAMES = (*PARTS, "calibration")
+_FORMAT_VERSION = 2
+_APART = ("subject_exclusive", "folds", "leave_one_identity_out")  # nobody is in two parts
 
 
 class Stored(Labelled, Protocol):
@@ -51,43 +38,97 @@ class Stored(Labelled, Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """Sorted row numbers of each part, int64; `hash` names protocol, seed and every sample's part."""
+    """Sorted row numbers of each part, int64; `hash` names the spec and every sample's part.
+
+    Faces outside the ages of the spec are in no part. `calibration` is empty unless the spec asks for it.
+    """
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     test: NDArray[np.int64]
-    protocol: str
-    seed: int
+    spec: Spec
     hash: str
+    calibration: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
-def make(faces: Labelled, protocol: str, seed: int = 0) -> Split:
-    """Return the split of `faces` by `protocol`: image_random or subject_exclusive.
+def make(faces: Labelled, spec: Spec) -> Split:
+    """Return the split of `faces` by `spec`.
 
-    Raises DataError for an unknown protocol, an empty part, or a sample without identity where
-    identities are needed.
+    Raises DataError for a spec that makes no sense for these faces, and for an empty part.
     """
-    if protocol not in _PROTOCOLS:
-        names = ", ".join(_PROTOCOLS)
-        raise DataError(f"no protocol {protocol!r}; there are {names}.{nearest(protocol, _PROTOCOLS)}")
-    parts = _PROTOCOLS[protocol](faces, seed)
-    train, val, test = (np.flatnonzero(parts == part).astype(np.int64) for part in range(3))
-    for name, rows in zip(PARTS, (train, val, test), strict=True):
-        if not len(rows):
-            raise DataError(f"{faces.name}: {protocol} leaves no image for {name} out of {len(parts)}")
-    return Split(train, val, test, protocol, seed, _hash(faces.sources, parts, protocol, seed))
+    parts = np.full(len(faces.sources), NO_PART, np.int64)
+    inside = _inside(faces, spec)
+    parts[inside] = assign(_Subset(faces, inside), spec)
+    if spec.calibration:
+        apart = spec.protocol in _APART or (spec.protocol == "official" and None not in faces.identities)
+        parts[halved(faces, np.flatnonzero(parts == 1), spec.seed, apart)] = CALIBRATION
+    split = _split(faces, parts, spec)
+    for name in _NAMES if spec.calibration else PARTS:
+        if not len(getattr(split, name)):
+            raise DataError(f"{faces.name}: {spec.protocol} leaves no image for {name} out of {len(parts)}")
+    return split
 
 
-def load(faces: Stored, protocol: str, seed: int = 0) -> Split:
+def labels_within(labels: Sequence[int], spec: Spec) -> tuple[int, ...]:
+    """Return the age labels of a split: those of the data set inside the ages of the spec."""
+    if spec.ages is None:
+        return tuple(labels)
+    return tuple(label for label in labels if spec.ages[0] <= label <= spec.ages[1])
+
+
+def _inside(faces: Labelled, spec: Spec) -> NDArray[np.int64]:
+    years = age_labels(faces.ages)
+    if spec.ages is None:
+        return np.arange(len(years))
+    low, high = spec.ages
+    rows = np.flatnonzero((low <= years) & (years <= high))
+    if not len(rows):
+        raise DataError(f"{faces.name}: no face is {low} to {high} years old")
+    return rows
+
+
+class _Subset:
+    """Some rows of a data set, as protocols see them."""
+
+    def __init__(self, faces: Labelled, rows: NDArray[np.int64]) -> None:
+        self._faces, self._rows = faces, rows
+        self.name = faces.name
+        self.ages = faces.ages[rows]
+
+    def _chosen(self, column: Sequence[Any]) -> list[Any]:
+        return [column[row] for row in self._rows.tolist()]
+
+    @property
+    def sources(self) -> Sequence[str]:
+        return self._chosen(self._faces.sources)
+
+    @property
+    def identities(self) -> Sequence[str | None]:
+        return self._chosen(self._faces.identities)
+
+    @property
+    def official(self) -> Sequence[str | None]:
+        return self._chosen(self._faces.official)
+
+    def near_groups(self) -> NDArray[np.int64]:
+        return self._faces.near_groups()[self._rows]
+
+
+def _split(faces: Labelled, parts: NDArray[np.int64], spec: Spec) -> Split:
+    train, val, test, calibration = (np.flatnonzero(parts == part).astype(np.int64) for part in range(4))
+    return Split(train, val, test, spec, _hash(faces.sources, parts, spec), calibration)
+
+
+def load(faces: Stored, spec: Spec) -> Split:
     """Return the split stored beside `faces`, making and storing it the first time.
 
     A folder that can't be written is left as it is. Raises DataError as `make`, and for a stored split
     that is damaged or belongs to another data set.
     """
-    path = faces.root / "splits" / f"{protocol}-{seed}.json"
+    path = faces.root / "splits" / f"{spec.protocol}-{_digest(spec)}.json"
     if path.is_file():
-        return _read(path, faces, protocol, seed)
-    split = make(faces, protocol, seed)
+        return _read(path, faces, spec)
+    split = make(faces, spec)
     try:
         _store(path, split, faces.fingerprint)
     except OSError as error:
@@ -96,88 +137,43 @@ def load(faces: Stored, protocol: str, seed: int = 0) -> Split:
     return split
 
 
-def _image_random(faces: Labelled, seed: int) -> NDArray[np.int64]:
-    """Return each row's part: 60/20/20 along the ages, each age's first image in train."""
-    labels = age_labels(faces.ages).tolist()
-    sources = faces.sources
-    order = sorted(range(len(labels)), key=lambda row: (labels[row], _key(seed, sources[row])))
-    parts = np.empty(len(labels), np.int64)
-    placed = np.zeros(3, np.int64)
-    previous = None
-    for row in order:
-        parts[row] = _neediest(placed, 1) if labels[row] == previous else 0
-        placed[parts[row]] += 1
-        previous = labels[row]
-    return parts
+def _digest(spec: Spec) -> str:
+    return hashlib.sha256(json.dumps(spec.used(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _subject_exclusive(faces: Labelled, seed: int) -> NDArray[np.int64]:
-    """Return each row's part: 60/20/20 of the images, no identity in two parts."""
-    people: dict[str, list[int]] = defaultdict(list)
-    for row, identity in enumerate(faces.identities):
-        if identity is not None:
-            people[identity].append(row)
-    missing = len(faces.identities) - sum(map(len, people.values()))
-    if missing:
-        raise DataError(
-            f"{faces.name}: subject_exclusive needs an identity for every image; "
-            f"{missing} of {len(faces.identities)} have none. Use image_random."
-        )
-    parts = np.empty(len(faces.identities), np.int64)
-    placed = np.zeros(3, np.int64)
-    for identity in sorted(people, key=lambda name: _key(seed, name)):
-        part = _neediest(placed, len(people[identity]))
-        parts[people[identity]] = part
-        placed[part] += len(people[identity])
-    return parts
+def _hash(sources: Sequence[str], parts: Iterable[int], spec: Spec) -> str:
+    lines = sorted(
+        [source, _NAMES[part]] for source, part in zip(sources, parts, strict=True) if part != NO_PART
+    )
+    return hashlib.sha256(json.dumps([spec.used(), lines], sort_keys=True).encode()).hexdigest()
 
 
-_PROTOCOLS: dict[str, Callable[[Labelled, int], NDArray[np.int64]]] = {
-    "image_random": _image_random,
-    "subject_exclusive": _subject_exclusive,
-}
-
-
-def _neediest(placed: NDArray[np.int64], arriving: int) -> int:
-    """Return the part furthest below its share once `arriving` images more are in (ties: the first)."""
-    return int(np.argmax(_SHARES * (placed.sum() + arriving) - _SHARES.sum() * placed))
-
-
-def _key(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
-
-
-def _hash(sources: Sequence[str], parts: Iterable[int], protocol: str, seed: int) -> str:
-    lines = sorted([source, PARTS[part]] for source, part in zip(sources, parts, strict=True))
-    return hashlib.sha256(json.dumps([protocol, seed, lines]).encode()).hexdigest()
-
-
-def _read(path: Path, faces: Stored, protocol: str, seed: int) -> Split:
+def _read(path: Path, faces: Stored, spec: Spec) -> Split:
     wrong = DataError(f"{path} is damaged or belongs to another data set; remove it and it is made again")
-    parts = np.full(len(faces.sources), -1, np.int64)
+    parts = np.full(len(faces.sources), NO_PART, np.int64)
+    count = 0
     try:
         content = json.loads(path.read_text())
-        train, val, test = (np.array(content[name], np.int64) for name in PARTS)
-        for part, members in enumerate((train, val, test)):
+        for part, name in enumerate(_NAMES):
+            members = np.array(content[name], np.int64)
             parts[members] = part
+            count += len(members)
         told = content["format_version"], content["fingerprint"], content["hash"]
     except (ValueError, KeyError, TypeError, IndexError):
         raise wrong from None
-    if parts.min() < 0 or len(train) + len(val) + len(test) != len(parts):
+    split = _split(faces, parts, spec)
+    if count != (parts != NO_PART).sum() or told != (_FORMAT_VERSION, faces.fingerprint, split.hash):
         raise wrong
-    if told != (_FORMAT_VERSION, faces.fingerprint, _hash(faces.sources, parts, protocol, seed)):
-        raise wrong
-    return Split(train, val, test, protocol, seed, content["hash"])
+    return split
 
 
 def _store(path: Path, split: Split, fingerprint: str) -> None:
     content = {
         "format_version": _FORMAT_VERSION,
-        "protocol": split.protocol,
-        "seed": split.seed,
+        **split.spec.used(),
         "fingerprint": fingerprint,
         "hash": split.hash,
-        **{name: getattr(split, name).tolist() for name in PARTS},
+        **{name: getattr(split, name).tolist() for name in _NAMES},
     }
     path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data import sampling
 from data.faces import Faces, epoch_batches
 from data.features import open_features
 from data.rng import NoiseTable, uniforms
 from data.splits import Split
 from model.heads import positions
 from orchestration.config import RunConfig
+from orchestration.inputs import Inputs
 from orchestration.workers import Workers
 
 VIEW_STREAM = 11  # keeps the draw of a view apart from the draws of augmentation
@@ -64,7 +66,7 @@ class Batches:
         split: Split,
         workers: Workers,
         device: torch.device,
-        features: str | None,
+        inputs: Inputs,
     ) -> None:
         self.config = config
         self.faces = faces
@@ -72,12 +74,14 @@ class Batches:
         self.workers = workers
         self.device = device
         self.dtype = DTYPES[config.train.precision]
-        labels = torch.tensor(faces.labels, dtype=torch.float64)
+        self.labels = inputs.labels
+        labels = torch.tensor(self.labels, dtype=torch.float64)
         ages = torch.from_numpy(np.array(faces.ages, dtype=np.float64))
         self._age = ages.to(device, self.dtype)
         self._gender = torch.from_numpy(np.array(faces.genders, dtype=np.int64)).to(device)
         self.positions = positions(ages, labels).to(device)  # [n] index into the labels, -1 outside
-        self._features = open_features(Path(features)).array if features is not None else None
+        self._features = open_features(Path(inputs.features)).array if inputs.features is not None else None
+        self._chances = sampling.weights(faces.ages[split.train], config.data.sampling)
         self._augment = config.augment.build()
 
     @property
@@ -116,9 +120,16 @@ class Batches:
         return 2 * self.workers.count if synchronised else 2
 
     def _order(self, epoch: int) -> list[np.ndarray]:
-        """The global batches of an epoch."""
-        size, seed = self.config.train.batch_size, self.config.seed
-        return epoch_batches(self.split.train, size, seed, epoch, smallest=self._smallest())
+        """The global batches of an epoch, as keys: row + k · faces for a row that came k times before.
+
+        Repeats are augmented differently, since augmentation and noise are drawn by key.
+        """
+        size, seed, train = self.config.train.batch_size, self.config.seed, self.split.train
+        if self.config.data.sampling == "uniform":
+            return epoch_batches(train, size, seed, epoch, smallest=self._smallest())
+        rows = sampling.drawn(train, self._chances, seed, epoch)
+        keys = rows + len(self.faces) * sampling.occurrences(rows)
+        return epoch_batches(keys, size, seed, epoch, shuffle=False, smallest=self._smallest())
 
     def train(self, epoch: int) -> Iterator[Batch]:
         """This worker's share of every global batch of an epoch, in the epoch's order."""
@@ -140,11 +151,11 @@ class Batches:
             return None
         return NoiseTable(self.config.seed, epoch, channels, self.dtype, self.device)
 
-    def _batch(self, rows: np.ndarray, epoch: int | None, noise: Tensor | None, counts: bool) -> Batch:
+    def _batch(self, keys: np.ndarray, epoch: int | None, noise: Tensor | None, counts: bool) -> Batch:
         if noise is not None:
             noise = noise * self.config.features.noise
-        index = torch.from_numpy(rows).to(self.device)
-        inputs = self._feature_rows(rows, epoch) if self._features is not None else self._images(rows, epoch)
+        index = torch.from_numpy(keys % len(self.faces)).to(self.device)
+        inputs = self._feature_rows(keys, epoch) if self._features is not None else self._images(keys, epoch)
         return Batch(
             inputs,
             noise,
@@ -155,20 +166,20 @@ class Batches:
             counts,
         )
 
-    def _feature_rows(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+    def _feature_rows(self, keys: np.ndarray, epoch: int | None) -> Tensor:
         assert self._features is not None
         views = self._features.shape[1]
         view: np.ndarray | int = 0
         if epoch is not None and views > 1:
-            draws = uniforms(self.config.seed, epoch, rows, 1, stream=VIEW_STREAM)[:, 0]
+            draws = uniforms(self.config.seed, epoch, keys, 1, stream=VIEW_STREAM)[:, 0]
             view = np.minimum((draws * views).astype(np.int64), views - 1)
-        return self._moved(np.asarray(self._features[rows, view]))
+        return self._moved(np.asarray(self._features[keys % len(self.faces), view]))
 
-    def _images(self, rows: np.ndarray, epoch: int | None) -> Tensor:
-        images = self._moved(self.faces.gather(rows)).permute(0, 3, 1, 2) / 255
+    def _images(self, keys: np.ndarray, epoch: int | None) -> Tensor:
+        images = self._moved(self.faces.gather(keys % len(self.faces))).permute(0, 3, 1, 2) / 255
         if epoch is None:
             return self._augment.evaluation(images)
-        return self._augment(images, rows, self.config.seed, epoch)
+        return self._augment(images, keys, self.config.seed, epoch)
 
     def _moved(self, array: np.ndarray) -> Tensor:
         """The array on the device in the run's precision; uint8 crosses the bus, not floats."""

@@ -11,14 +11,15 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.augment import AugmentConfig, FaceSafe
+from data.protocols import Spec
 from model.network import Network
 from model.references import MinError, ReferencesConfig
 
 # Raised whenever a change of the code changes the numbers a run produces.
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 
 
 class Section(BaseModel):
@@ -28,11 +29,52 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Which faces, and which of them are for what."""
+    """Which faces, which of them are for what, and how often they are drawn."""
 
     root: str = Field(description="folder made by data.prepare, or synthetic:COUNTxSIZE")
-    protocol: Literal["image_random", "subject_exclusive"] = "image_random"
+    protocol: Literal[
+        "image_random", "subject_exclusive", "folds", "leave_one_identity_out", "listed", "official"
+    ] = "image_random"
     split_seed: int = Field(0, ge=0, description="belongs to the protocol; not a training seed")
+    folds: Literal["balanced", "benchmark"] = Field(
+        "balanced", description="of the protocol folds: five of our own, or AgeDB's published folders"
+    )
+    fold: int = Field(0, ge=0, description="which fold, or which person, is the test part")
+    listing: str | None = Field(
+        None, description="CSV of a published split: path, split; for folds: benchmark file, folder"
+    )
+    train_on: Literal["train", "val"] = Field(
+        "train", description="of the protocol official: val trains on the validation people (CACD's 80)"
+    )
+    ages: tuple[int, int] | None = Field(None, description="lowest and highest age that take part, in years")
+    calibration: bool = Field(False, description="keep half of the validation part for intervals")
+    near_duplicates: Literal["together", "ignore"] = Field(
+        "together", description="of image_random: whether near-duplicates stay on one side"
+    )
+    sampling: Literal["uniform", "inverse_sqrt", "lds"] = Field(
+        "uniform", description="how training faces are drawn: each once, or rare ages more often"
+    )
+
+    @field_validator("ages")
+    @classmethod
+    def _ascend(cls, ages: tuple[int, int] | None) -> tuple[int, int] | None:
+        if ages is not None and not 0 <= ages[0] < ages[1]:
+            raise ValueError("give the lowest and the highest age, as in [15, 40]")
+        return ages
+
+    def spec(self) -> Spec:
+        """What decides the split."""
+        return Spec(
+            self.protocol,
+            self.split_seed,
+            self.folds,
+            self.fold,
+            self.listing,
+            self.train_on,
+            self.ages,
+            self.calibration,
+            self.near_duplicates,
+        )
 
 
 class LossConfig(Section):
@@ -134,7 +176,7 @@ class RunConfig(Section):
 
 
 # What leaves every number as it is. Paths are replaced by hashes of what they point to.
-NOT_IDENTITY: Any = {"seed": True, "data": {"root"}, "features": {"keep", "keep_every"}}
+NOT_IDENTITY: Any = {"seed": True, "data": {"root", "listing"}, "features": {"keep", "keep_every"}}
 
 
 def identity(config: RunConfig, inputs: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from orchestration.study import Study, dump
 ENDED = ("complete", "pruned", "failed")
 # What may differ from the study on disk when a command goes on.
 MAY_CHANGE = ("search.trials", "resources.", "storage", "final.", "tracking_uri", "experiment")
-PATHS = ("run.data.root", "run.model.backbone.weights")
+PATHS = ("run.data.root", "run.data.listing", "run.model.backbone.weights")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def resolve(config: RunConfig) -> Inputs:
     faces = split = path = None
     try:
         faces = Faces.open(config.data.root)
-        split = splits.load(faces, config.data.protocol, config.data.split_seed)
+        split = splits.load(faces, config.data.spec())
     except DataError as error:
         found.append(f"data.{'root' if faces is None else 'protocol'}: {error}")
     try:
@@ -56,7 +56,7 @@ def resolve(config: RunConfig) -> Inputs:
         data=str(faces.root),
         fingerprint=faces.fingerprint,
         split_hash=split.hash,
-        labels=tuple(faces.labels),
+        labels=splits.labels_within(faces.labels, split.spec),
         weights=str(path) if path is not None else None,
         weights_sha256=file_sha256(str(path), path.stat().st_mtime_ns) if path is not None else None,
     )

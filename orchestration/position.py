@@ -35,7 +35,7 @@ class PositionTask:
         self.recorded: Pass | None = None  # this worker's samples of the last pass
         head = network.position_head
         if isinstance(head, Rapl):
-            labels = batches.faces.labels
+            labels = batches.labels
             self.exchange = ReferenceExchange(config.references, labels, workers, config.seed)
         if self.exchange is not None or config.features.keep != "none":
             capacity = batches.capacity()

@@ -17,7 +17,7 @@ from orchestration.space_checks import space_problems
 from orchestration.study import Study, default_names
 
 SECTIONS = ("run", "space", "objective", "search", "final", "resources")
-PATHS = ("data.root", "model.backbone.weights")
+PATHS = ("data.root", "data.listing", "model.backbone.weights")
 
 
 def load(space: str, overrides: Sequence[str] = ()) -> Study:

@@ -7,6 +7,7 @@ run continued from a checkpoint gives the numbers of one that was never interrup
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -48,10 +49,10 @@ class Training:
         self.workers = Workers()
         self.epoch = 0
         faces = Faces.open(inputs.data)
-        split = splits.load(faces, config.data.protocol, config.data.split_seed)
+        split = splits.load(faces, config.data.spec())
         if split.hash != inputs.split_hash:
             raise RuntimeError(f"{inputs.data}: the split changed since this run was planned")
-        self.batches = Batches(config, faces, split, self.workers, device, inputs.features)
+        self.batches = Batches(config, faces, split, self.workers, device, inputs)
         self.network = self._build(torch.from_numpy(faces.ages[split.train].astype("float64")))
         self._require_labels(faces, split)
         self.module: nn.Module = self.network
@@ -237,12 +238,11 @@ class Training:
 
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint's later user must know of its training data, to look for leaks."""
-        data = self.config.data
         return {
             "data": self.batches.faces.name,
             "reader": self.batches.faces.manifest.reader,
             "fingerprint": self.inputs.fingerprint,
-            "protocol": f"{data.protocol}, split {data.split_seed}, {self.inputs.split_hash}",
+            "split": json.dumps({**self.config.data.spec().used(), "hash": self.inputs.split_hash}),
             "epochs": self.epoch,
             "started_from": self.inputs.weights_sha256 or "random weights",
         }

@@ -16,6 +16,7 @@ import yaml
 from data import splits
 from data.faces import Faces
 from data.prepare import prepare
+from data.protocols import Spec
 from orchestration import cluster, study_file
 from orchestration.train import train
 from orchestration.tune import tune
@@ -246,7 +247,7 @@ def test_the_papers_study_in_train_workers_with_a_trial_that_asha_stops(
     lines = _lines(trials[0])
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
     assert 2 <= len(_lines(trials[1])) < 5
-    split = splits.load(Faces.open(faces), "subject_exclusive", 0)
+    split = splits.load(Faces.open(faces), Spec("subject_exclusive"))
     assert {line["val/count"] for line in lines} == {len(split.val)}
     assert ["train/position_loss" in line for line in lines] == [False, True, True, True, True]
     (final,) = (folder / "finals").iterdir()
@@ -276,7 +277,7 @@ def test_a_frozen_face_network_estimates_ages_of_people_it_was_not_trained_on(
     assert train(arguments(document)) == 0
     (folder,) = (tmp_path / "runs" / "tiny" / "single").iterdir()
     prepared = Faces.open(faces)
-    split = splits.load(prepared, "subject_exclusive", 0)
+    split = splits.load(prepared, Spec("subject_exclusive"))
     ages = prepared.ages.astype(float)
     constant = np.abs(ages[split.test] - np.median(ages[split.train])).mean()
     assert _state(folder)["test"]["age_mae"] < 0.75 * constant

@@ -10,6 +10,7 @@ from data.faces import Faces
 from data.hashing import hash_sources
 from data.prepare import prepare
 from data.progress import Silent
+from data.protocols import Spec
 from data.readers import utkface
 from data.schema import Record, Rejected
 from data.splits import make
@@ -22,7 +23,7 @@ def test_fgnet_is_1002_images_of_82_people(real_faces: Path, tmp_path: Path) -> 
     assert len(set(faces.identities)) == 82
     assert (faces.labels[0], faces.labels[-1], len(faces.labels)) == (0, 69, 63)
     assert np.bincount(faces.genders).tolist() == [571, 431]
-    split = make(faces, "subject_exclusive")
+    split = make(faces, Spec("subject_exclusive"))
     assert all(abs(len(part) - share * 1002) < 30 for part, share in ((split.train, 0.6), (split.val, 0.2)))
 
 

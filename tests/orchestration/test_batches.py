@@ -40,9 +40,10 @@ class _Worker(Workers):
 
 
 def _batches(run: RunConfig, rank: int, count: int, split: Split | None = None) -> Batches:
-    faces = Faces.open(resolve(run).data)
-    split = split or splits.load(faces, run.data.protocol, run.data.split_seed)
-    return Batches(run, faces, split, _Worker(rank, count), CPU, None)
+    inputs = resolve(run)
+    faces = Faces.open(inputs.data)
+    split = split or splits.load(faces, run.data.spec())
+    return Batches(run, faces, split, _Worker(rank, count), CPU, inputs)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from data import splits
 from data.faces import Faces
+from data.protocols import Spec
 from orchestration.config import RunConfig
 from orchestration.inputs import Inputs
 from orchestration.training import Diverged, Training
@@ -156,7 +157,7 @@ def test_validation_metrics_are_those_of_the_val_part_and_skip_unknown_genders(m
     training = make({**FROZEN, "train.precision": "float64"})
     line = training.step()
     faces = Faces.open(training.inputs.data)
-    rows = splits.load(faces, "image_random", 0).val
+    rows = splits.load(faces, Spec()).val
     training.network.eval()
     from data.features import open_features
 
