@@ -165,8 +165,7 @@ def test_an_unknown_protocol_is_answered_with_the_nearest() -> None:
 
 def test_a_split_is_stored_and_read_back(small: Faces) -> None:
     first = load(small, Spec("image_random", 3))
-    path = small.root / "splits" / "image_random-3.json"
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    (path,) = (small.root / "splits").iterdir()
     stamp = path.stat().st_mtime_ns
     again = load(small, Spec("image_random", 3))
     assert path.stat().st_mtime_ns == stamp
@@ -190,7 +189,7 @@ def test_a_stored_split_that_was_changed_is_refused(small: Faces, damage: object
     load(small, Spec("image_random"))
     (path,) = (small.root / "splits").glob("image_random-*.json")
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))  # type: ignore[operator]
-    with pytest.raises(DataError, match=r"image_random-0\.json is damaged or belongs to another"):
+    with pytest.raises(DataError, match=r"json is damaged or belongs to another"):
         load(small, Spec("image_random"))
 
 
