@@ -16,7 +16,8 @@ from shared import command, spread
 
 from data.errors import DataError
 from orchestration import plan, study_file
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
+from orchestration.records import Member
 
 Seeds = dict[int, Member]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration.folder import Member
+from orchestration.records import Member
 
 
 def short(params: Mapping[str, Any]) -> str:

@@ -19,10 +19,11 @@ from ray.tune.search import Searcher
 from orchestration.cluster import Placement
 from orchestration.config import RunConfig
 from orchestration.errors import MachineError
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
 from orchestration.inputs import Prepared
 from orchestration.launch import trainable
 from orchestration.members import Source, Watcher
+from orchestration.records import Member
 from orchestration.search import replay
 from orchestration.tracking import Tracker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +14,22 @@ from orchestration.config import RunConfig, identity
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.layers import flatten
-from orchestration.run import Task, read_metrics
+from orchestration.records import Member, Records
+from orchestration.run import Task
 from orchestration.storage import FORMAT_VERSION, Storage
 from orchestration.study import Study, dump
 
-ENDED = ("complete", "pruned", "failed")
 # What may differ from the study on disk when a command goes on.
 MAY_CHANGE = ("search.trials", "resources.", "storage", "final.", "tracking_uri", "experiment")
 PATHS = ("run.data.root", "run.data.listing", "run.model.backbone.weights")
 
 
-@dataclass(frozen=True)
-class Member:
-    """A trial, final seed or single run of a study, as its `state.json` has it."""
-
-    name: str  # trials/0007, finals/0007-seed1, single/seed0
-    status: str = "running"  # running, complete, pruned, failed
-    params: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    attempt: int = 0
-    value: float | None = None
-    reason: str | None = None
-    identity: str = ""
-    fingerprint: str = ""
-    test: dict[str, float] | None = None
-    started: float = 0.0
-    ended: float | None = None
-
-    @property
-    def number(self) -> int:
-        """The number of a trial or of the trial a final seed is of: 7 for trials/0007, finals/0007-seed1."""
-        return int(self.name.split("/")[1].split("-")[0])
-
-
-class StudyFolder:
+class StudyFolder(Records):
     """Reads and writes a study's folder through Storage. One driver at a time (see lock.py)."""
 
     def __init__(self, study: Study) -> None:
+        super().__init__(Storage(study.storage).child(study.study))
         self.study = study
-        self.storage = Storage(study.storage).child(study.study)
 
     def begin(self, inputs: Inputs) -> None:
         """Compare with what is there, then record the study. Raises UserError on a difference."""
@@ -87,22 +64,6 @@ class StudyFolder:
         for entry in (root / name).iterdir():
             if entry.name not in ("driver.lock", "single"):
                 entry.rename(kept / entry.name)
-
-    def members(self, kind: str) -> list[Member]:
-        """All members of a kind (`trials`, `finals`, `single`), in order of their names."""
-        found = (self.member(f"{kind}/{entry}") for entry in self.storage.list(kind))
-        return [member for member in found if member is not None]
-
-    def member(self, name: str) -> Member | None:
-        """The member called `name`, such as trials/0007, if it was ever started."""
-        state = self.storage.get_json(f"{name}/state.json")
-        if state is None:
-            return None
-        state.pop("format_version")
-        try:
-            return Member(**state)
-        except TypeError as error:
-            raise UserError(f"{self.storage.root}/{name}/state.json is damaged: {error}") from None
 
     def put(self, member: Member) -> None:
         """Write a member's state."""
@@ -150,10 +111,6 @@ class StudyFolder:
         """The test metrics its workers left, if they scored the test part."""
         result = self.storage.get_json(f"{member.name}/result.json")
         return dict(result["test"]) if result is not None else None
-
-    def lines(self, member: Member) -> list[dict[str, Any]]:
-        """The member's metrics, one dictionary an epoch."""
-        return read_metrics(self.storage.child(member.name))
 
     def task(self, member: Member, config: RunConfig, inputs: Inputs, test: bool) -> Task:
         """What the member's workers are told."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from orchestration.folder import Member
+from orchestration.records import Member
 
 
 class Source(Protocol):

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestration.folder import ENDED, Member, StudyFolder
+from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
+from orchestration.records import ENDED, Member
 from orchestration.space import varying_keys
 
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}

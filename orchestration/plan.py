@@ -6,7 +6,8 @@ from collections import Counter
 from statistics import mean, stdev
 
 from orchestration.console import Console, number, short
-from orchestration.folder import ENDED, Member, StudyFolder
+from orchestration.folder import StudyFolder
+from orchestration.records import ENDED, Member
 from orchestration.space import planned_trials
 
 

@@ -20,6 +20,7 @@ from orchestration.config import RunConfig
 from orchestration.errors import MachineError, UserError
 from orchestration.inputs import Inputs
 from orchestration.kept import KeptFeatures
+from orchestration.records import read_metrics
 from orchestration.scores import Scores
 from orchestration.storage import Storage
 from orchestration.training import Diverged, Training
@@ -137,15 +138,6 @@ def _result(best_epoch: int, scores: Scores) -> dict[str, Any]:
     test.update({f"confidence_{row['tolerance']:.0f}": row["score"] for row in rows})
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
     return {"best_epoch": best_epoch, "test": test, "confidence": rows or None, "time": stamp}
-
-
-def read_metrics(storage: Storage) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.jsonl`, oldest first; empty where there is none. Raises UserError."""
-    data = storage.get("metrics.jsonl") or b""
-    try:
-        return [json.loads(line) for line in data.splitlines()]
-    except ValueError as error:
-        raise UserError(f"{storage.root}/metrics.jsonl is damaged: {error}") from None
 
 
 def put_metrics(storage: Storage, lines: list[dict[str, Any]]) -> None:

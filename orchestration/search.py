@@ -16,7 +16,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
+from orchestration.records import Member
 from orchestration.seeds import seed_of
 from orchestration.space import (
     encoded,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from orchestration.console import duration, number
-from orchestration.folder import Member
+from orchestration.records import Member
 from orchestration.run import Run, failure
 from orchestration.session import Opened, one_thread_pool
 from orchestration.tracking import Tracker

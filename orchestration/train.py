@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orchestration import cli
 
 if TYPE_CHECKING:
-    from orchestration.folder import Member
+    from orchestration.records import Member
     from orchestration.session import Opened
     from orchestration.study import Objective
     from orchestration.tracking import Tracker
@@ -26,8 +26,8 @@ def train(arguments: argparse.Namespace) -> int:
     """Run, or show, the single run that the arguments name."""
     from orchestration import session, study_file
     from orchestration.config import identity
-    from orchestration.folder import Member
     from orchestration.lock import Lock
+    from orchestration.records import Member
     from orchestration.tracking import Tracker
 
     loaded = study_file.load(arguments.space, arguments.overrides)

@@ -10,7 +10,8 @@ from orchestration import cli
 
 if TYPE_CHECKING:
     from orchestration.engine import Engine
-    from orchestration.folder import Member, StudyFolder
+    from orchestration.folder import StudyFolder
+    from orchestration.records import Member
     from orchestration.session import Opened
     from orchestration.tracking import Tracker
 

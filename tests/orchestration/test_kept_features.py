@@ -12,8 +12,9 @@ import torch
 from data.faces import Faces
 from data.feature_store import epochs, open_pass
 from orchestration.config import RunConfig
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs
+from orchestration.records import Member
 from orchestration.run import Run
 from orchestration.study import Study
 

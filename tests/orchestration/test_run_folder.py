@@ -11,9 +11,10 @@ import torch
 from orchestration import checkpoint, run
 from orchestration.config import RunConfig
 from orchestration.errors import UserError
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs
-from orchestration.run import Run, read_metrics
+from orchestration.records import Member, read_metrics
+from orchestration.run import Run
 from orchestration.storage import Storage
 from orchestration.study import Study
 from orchestration.training import Diverged

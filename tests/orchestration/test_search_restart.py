@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
+from orchestration.records import Member
 from orchestration.run import put_metrics
 from orchestration.search import OptunaTrials, replay, scheduler
 from orchestration.space import own_values

@@ -11,8 +11,9 @@ import pytest
 from orchestration import study_file
 from orchestration.config import RunConfig
 from orchestration.errors import UserError
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs
+from orchestration.records import Member
 from orchestration.study import Study
 
 INPUTS = Inputs("/faces", "f1", "s1", (1, 2, 3))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.folder import Member, StudyFolder
+from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs
+from orchestration.records import Member
 from orchestration.run import put_metrics
 from orchestration.study import Study
 from orchestration.tracking import Tracker

@@ -1,0 +1,71 @@
+"""What a study folder holds, read without torch or Ray: its members, their states and their metrics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration.errors import UserError
+from orchestration.storage import Storage
+
+ENDED = ("complete", "pruned", "failed")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial, final seed or single run of a study, as its `state.json` has it."""
+
+    name: str  # trials/0007, finals/0007-seed1, single/seed0
+    status: str = "running"  # running, complete, pruned, failed
+    params: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    attempt: int = 0
+    value: float | None = None
+    reason: str | None = None
+    identity: str = ""
+    fingerprint: str = ""
+    test: dict[str, float] | None = None
+    started: float = 0.0
+    ended: float | None = None
+
+    @property
+    def number(self) -> int:
+        """The number of a trial or of the trial a final seed is of: 7 for trials/0007, finals/0007-seed1."""
+        return int(self.name.split("/")[1].split("-")[0])
+
+
+class Records:
+    """Reads the folder of a study. What writes to it is `folder.StudyFolder`."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def members(self, kind: str) -> list[Member]:
+        """All members of a kind (`trials`, `finals`, `single`), in order of their names."""
+        found = (self.member(f"{kind}/{entry}") for entry in self.storage.list(kind))
+        return [member for member in found if member is not None]
+
+    def member(self, name: str) -> Member | None:
+        """The member called `name`, such as trials/0007, if it was ever started."""
+        state = self.storage.get_json(f"{name}/state.json")
+        if state is None:
+            return None
+        state.pop("format_version")
+        try:
+            return Member(**state)
+        except TypeError as error:
+            raise UserError(f"{self.storage.root}/{name}/state.json is damaged: {error}") from None
+
+    def lines(self, member: Member) -> list[dict[str, Any]]:
+        """The member's metrics, one dictionary an epoch."""
+        return read_metrics(self.storage.child(member.name))
+
+
+def read_metrics(storage: Storage) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl`, oldest first; empty where there is none. Raises UserError."""
+    data = storage.get("metrics.jsonl") or b""
+    try:
+        return [json.loads(line) for line in data.splitlines()]
+    except ValueError as error:
+        raise UserError(f"{storage.root}/metrics.jsonl is damaged: {error}") from None
