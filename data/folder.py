@@ -49,19 +49,26 @@ def up_to_date(out: Path, fingerprint: str) -> Manifest | None:
 def built(out: Path) -> Iterator[Path]:
     """Yield an empty folder beside `out` that becomes `out` if the block ends well, and vanishes if not.
 
-    Raises MachineError where the disk is full.
+    Raises MachineError where the disk is full or does not let write.
     """
-    partial = _sibling(out, "partial")
-    try:
-        partial.mkdir(parents=True)
+    with scratch(out, "partial") as partial:
         yield partial
         _swap(partial, out)
+
+
+@contextmanager
+def scratch(out: Path, kind: str) -> Iterator[Path]:
+    """Yield an empty folder of this kind beside `out`, which vanishes with the block. Raises as `built`."""
+    path = _sibling(out, kind)
+    try:
+        path.mkdir(parents=True)
+        yield path
     except OSError as error:
         if error.errno in _FULL:
             raise MachineError(f"{out.parent}: no room left for the data set ({error.strerror})") from None
-        raise
+        raise MachineError(f"{error.filename or out.parent}: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -77,7 +84,7 @@ def clear_stale(out: Path) -> None:
     """Remove what killed runs left beside `out`; bring back a data set whose replacement was cut short."""
     for left in sorted(out.parent.glob(f".{escape(out.name)}.*-*")):
         kind, _, pid = left.name.removeprefix(f".{out.name}.").rpartition("-")
-        if kind not in {"partial", "old"} or not pid.isdigit() or _alive(int(pid)):
+        if kind not in {"partial", "source", "old"} or not pid.isdigit() or _alive(int(pid)):
             continue
         if kind == "old" and not out.exists():
             left.rename(out)
@@ -86,10 +93,18 @@ def clear_stale(out: Path) -> None:
 
 
 def _swap(partial: Path, out: Path) -> None:
+    """Put `partial` where `out` is. Of two runs that end at once both succeed; one is then replaced."""
     old = _sibling(out, "old")
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
+    while True:
+        try:
+            if out.exists():
+                out.rename(old)
+            partial.rename(out)
+            break
+        except OSError as error:  # the other run came between: it took `out` away, or put its own there
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST} or not partial.exists():
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -34,8 +34,9 @@ def _digest(record: Record) -> tuple[str, str]:
         return hashlib.sha256(record.pixels.tobytes()).hexdigest(), ""
     assert record.path is not None, f"{record.source} has neither path nor pixels"
     try:
-        return hashlib.sha256(record.path.read_bytes()).hexdigest(), ""
-    except FileNotFoundError:
-        return "", "file is missing"
+        if not record.path.is_file():  # reading a pipe or a device may never end
+            return "", "not a file" if record.path.exists() else "file is missing"
+        with record.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), ""
     except OSError:
         return "", "file cannot be read"

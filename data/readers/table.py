@@ -1,15 +1,14 @@
 """Any CSV or Parquet file with columns `path` and `age`; gender, identity, split and ethnicity if there."""
 
 import csv
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.errors import DataError, nearest
+from data.readers.layout import gender, years
 from data.schema import Record, Rejected
 
-_GENDERS = {"m": "M", "male": "M", "f": "F", "female": "F", "": None}
 _EXPECTED = "a .csv or .parquet file with columns path, age (and gender, identity, split, ethnicity)"
 
 
@@ -32,8 +31,8 @@ def read(source: Path) -> Iterator[Record | Rejected]:
         yield Record(
             source=name,
             path=source.parent / name,
-            age=_age(row["age"], where),
-            gender=_gender(row.get("gender", ""), where),
+            age=years(row["age"], where),
+            gender=gender(row.get("gender", ""), where),
             identity=row.get("identity") or None,
             ethnicity=row.get("ethnicity") or None,
             split=row.get("split") or None,
@@ -83,22 +82,3 @@ def _source(path: str, where: str) -> str:
     if not path or ".." in name.parts:
         raise DataError(f"{where}: path {path!r} must be a file inside the table's folder, or absolute")
     return name.as_posix()
-
-
-def _age(text: str, where: str) -> float:
-    try:
-        age = float(text)
-    except ValueError:
-        age = math.nan
-    if not 0 <= age <= 130:
-        raise DataError(f"{where}: age {text!r} is not a number of years from 0 to 130")
-    return age
-
-
-def _gender(text: str, where: str) -> str | None:
-    try:
-        return _GENDERS[text.lower()]
-    except KeyError:
-        raise DataError(
-            f"{where}: gender {text!r} is not one of M, F, male, female, or empty.{nearest(text, _GENDERS)}"
-        ) from None

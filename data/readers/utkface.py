@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.readers.layout import checked, jpegs
+from data.readers.layout import below, checked, jpegs
 from data.schema import GENDERS, Record, Rejected
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Other")
@@ -21,7 +21,7 @@ def read(source: Path) -> Iterator[Record | Rejected]:
 
 
 def _item(path: Path, source: Path) -> Record | Rejected:
-    name = path.relative_to(source).as_posix()
+    name = below(path, source)
     match = _NAME.match(path.name)
     if match is None:
         return Rejected(name, "name does not give age and gender unambiguously")

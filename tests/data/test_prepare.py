@@ -222,7 +222,7 @@ def test_the_command_says_where_counts_why_and_what_next(
     said = capsys.readouterr().out
     assert f"{out}: 2 of 3 images (M 1, F 1, unknown 0), 2 ages from 20 to 31" in said
     assert "1 file is missing" in said
-    assert f"python -m orchestration.tune --space utkface.yaml data.root={out}" in said
+    assert f"python -m orchestration.tune --space utkface.yaml study=faces data.root={out}" in said
 
 
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
