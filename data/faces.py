@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data import beside
 from data.cache import local
 from data.errors import DataError
 from data.folder import read_manifest
@@ -95,11 +98,26 @@ class Faces:
         official: list[str | None] = self._batch.column("split").to_pylist()
         return official
 
+    def near_pairs(self) -> NDArray[np.int64]:
+        """Row numbers [k, 2] of pictures that are nearly the same, the lower first; found once, then kept."""
+        from data import near
+
+        name = f"near/{near.BITS}-{near.LIKENESS}.json"
+        path = beside.find(self, name)
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # damaged: found again
+            content = json.loads(path.read_text()) if path is not None else {}
+            if content["fingerprint"] == self.fingerprint:
+                return np.array(content["pairs"], np.int64).reshape(-1, 2)
+        pairs = near.near_pairs(self.images)
+        content = {"fingerprint": self.fingerprint, "pairs": pairs.tolist()}
+        beside.keep(self, name, json.dumps(content))
+        return pairs
+
     def near_groups(self) -> NDArray[np.int64]:
         """Group number of each face, [n]: pictures that are nearly the same share theirs."""
         from data import near
 
-        return near.groups(self.images)
+        return near.groups(len(self), self.near_pairs())
 
     def gather(self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return a copy of the images of `rows`: [len(rows), H, W, 3] uint8, in `out` if given.

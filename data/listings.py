@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from data.errors import DataError
 
 _PARTS = {"train": 0, "trn": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "tst": 2}
+_FOLDERS = set("0123456789")
 # AgeDB's names differ between unzip programs; its leading number is unique.
 _NUMBERED = re.compile(r"(\d+)_.*_\d+_[mf]\.jpe?g", re.IGNORECASE | re.DOTALL)
 
@@ -20,47 +26,59 @@ def digest(listing: str) -> str:
     return hashlib.sha256(_bytes(listing)).hexdigest()
 
 
-def parts(listing: str, sources: Sequence[str]) -> list[int]:
+def parts(listing: str, sources: Sequence[str], needed: NDArray[np.bool_]) -> list[int]:
     """Return the part (0 train, 1 validation, 2 test) of each source; columns `path` and `split`.
 
-    Raises DataError unless every source is listed and every listed path is a source.
+    −1 for a source that is neither listed nor `needed` [len(sources)]. Raises DataError unless every needed
+    source is listed and every listed path is a source.
     """
-    told = _matched(listing, sources, "path", "split")
-    wrong = sorted({text for text in told if text.lower() not in _PARTS})
+    told = _matched(listing, sources, needed, "path", "split")
+    wrong = sorted({text for text in told if text is not None and text.lower() not in _PARTS})
     if wrong:
-        raise DataError(f"{listing}: split must be train, val or test. Received: {', '.join(wrong[:5])}")
-    return [_PARTS[text.lower()] for text in told]
+        raise DataError(f"{listing}: split must be train, val or test. Received: {_some(wrong)}")
+    return [-1 if text is None else _PARTS[text.lower()] for text in told]
 
 
-def folders(listing: str, sources: Sequence[str]) -> list[int]:
-    """Return the folder 0…9 of each source; columns `file` and `folder`. Raises DataError as `parts`."""
-    told = _matched(listing, sources, "file", "folder")
-    wrong = sorted({text for text in told if text not in "0123456789" or len(text) != 1})
+def folders(listing: str, sources: Sequence[str], needed: NDArray[np.bool_]) -> list[int]:
+    """Return the folder 0…9 of each source; columns `file` and `folder`. −1 and errors as in `parts`."""
+    told = _matched(listing, sources, needed, "file", "folder")
+    wrong = sorted({text for text in told if text is not None and text not in _FOLDERS})
     if wrong:
-        raise DataError(f"{listing}: folder must be 0 to 9. Received: {', '.join(wrong[:5])}")
-    return [int(text) for text in told]
+        raise DataError(f"{listing}: folder must be 0 to 9. Received: {_some(wrong)}")
+    return [-1 if text is None else int(text) for text in told]
 
 
-def _matched(listing: str, sources: Sequence[str], key: str, value: str) -> list[str]:
-    """Return the value of each source's row."""
+def _matched(
+    listing: str, sources: Sequence[str], needed: NDArray[np.bool_], key: str, value: str
+) -> list[str | None]:
+    """Return the value of each source's row, None where it has none and needs none."""
+    names = [_name(source) for source in sources]
+    named: Callable[[str], str] = _name
+    if len(set(names)) < len(names):  # then only whole paths tell images apart
+        names, named = list(sources), str
     rows: dict[str, str] = {}
     for number, row in enumerate(_rows(listing, key, value), start=2):
-        name = _name(row[key] or "")
+        name = named(row[key] or "")
         if name in rows:
-            raise DataError(f"{listing}, line {number}: {row[key]!r} is listed twice")
+            raise DataError(f"{listing}, row {number}: {row[key]!r} is listed twice")
         rows[name] = (row[value] or "").strip()
-    names = [_name(source) for source in sources]
-    if len(set(names)) < len(names):
-        raise DataError(f"{listing}: file names of the data set are not unique, so no listing can match them")
-    unlisted = [source for source, name in zip(sources, names, strict=True) if name not in rows]
+    unlisted = [
+        source
+        for source, name, needs in zip(sources, names, needed.tolist(), strict=True)
+        if needs and name not in rows
+    ]
     lost = sorted(rows.keys() - set(names))
     if unlisted or lost:
         raise DataError(
-            f"{listing} does not match the data set: {len(unlisted)} of {len(sources)} images are not listed"
+            f"{listing} does not match the data set: {len(unlisted)} of {needed.sum()} images are not listed"
             f"{_first(unlisted)}, {len(lost)} of {len(rows)} listed are not in the data set{_first(lost)}."
             " A published split needs every image: prepare with --duplicates keep"
         )
-    return [rows[name] for name in names]
+    return [rows.get(name) for name in names]
+
+
+def _some(texts: Sequence[str]) -> str:
+    return ", ".join(map(repr, texts[:5]))
 
 
 def _first(names: Sequence[str]) -> str:
@@ -68,15 +86,21 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _name(path: str) -> str:
-    """What identifies an image in the data set and in the listing: its file name, AgeDB's by its number."""
+    """What identifies an image in the data set and in the listing: its file name, AgeDB's by its number.
+
+    Accents are left out: archives and file systems write them in several ways.
+    """
     name = PurePosixPath(path).name
     found = _NUMBERED.fullmatch(name)
-    return found[1] if found else name
+    if found:
+        return found[1]
+    return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
 
 
 def _rows(listing: str, *columns: str) -> list[dict[str, str | None]]:
     text = _bytes(listing).decode("utf-8-sig", errors="replace")
-    reader = csv.DictReader(text.splitlines())
+    # Not splitlines: names that an unzip program mangled hold characters that it takes for ends of lines.
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     found = reader.fieldnames or []
     for column in columns:
         if column not in found:

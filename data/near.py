@@ -19,7 +19,8 @@ LIKENESS = 0.97
 FLAT = 4.0  # standard deviation of grey values, of 255, under which a picture shows nothing to compare
 BANDS = 7  # hashes that differ in at most 6 bits agree in one of 7 bands
 _CHUNK = 256
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as PIL's grey
+_LUMA = (77, 150, 29)  # ITU-R 601 in 256ths, as PIL's grey
+_WAVE = 1024  # cosines are rounded to this fraction
 
 Images = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
@@ -33,7 +34,7 @@ def hashes(images: Images) -> tuple[Hashes, NDArray[np.bool_]]:
     flat = np.zeros(len(images), np.bool_)
     for start in range(0, len(images), _CHUNK):
         part = slice(start, start + _CHUNK)
-        grey = images[part].astype(np.float32) @ _LUMA
+        grey = _grey(images[part])
         flat[part] = grey.std(axis=(1, 2)) < FLAT
         waves = (rows @ grey @ columns.T).reshape(len(grey), -1)[:, 1:]  # without the mean
         bits = waves > np.median(waves, axis=1, keepdims=True)
@@ -41,10 +42,22 @@ def hashes(images: Images) -> tuple[Hashes, NDArray[np.bool_]]:
     return found, flat
 
 
-def _cosines(side: int) -> NDArray[np.float32]:
-    """Return the lowest 8 waves of the discrete cosine transform over `side` pixels: [8, side]."""
+def _grey(images: Images) -> NDArray[np.float64]:
+    """Return grey values [n, h, w], whole numbers 0…255."""
+    wide = images.astype(np.uint16)
+    red, green, blue = (wide[..., channel] * np.uint16(weight) for channel, weight in enumerate(_LUMA))
+    grey: NDArray[np.float64] = ((red + green + blue + np.uint16(128)) >> np.uint16(8)).astype(np.float64)
+    return grey
+
+
+def _cosines(side: int) -> NDArray[np.float64]:
+    """Return the lowest 8 waves of the discrete cosine transform over `side` pixels: [8, side].
+
+    Whole numbers, so that products and sums below are exact up to 1,024 pixels a side: the same hash on
+    every machine, in every order.
+    """
     place = (2 * np.arange(side) + 1) / (2 * side)
-    waves: NDArray[np.float32] = np.cos(np.pi * np.arange(8)[:, None] * place).astype(np.float32)
+    waves: NDArray[np.float64] = np.rint(_WAVE * np.cos(np.pi * np.arange(8)[:, None] * place))
     return waves
 
 
@@ -65,9 +78,9 @@ def shared_pairs(images: Images, others: Images) -> Pairs:
     return _alike(images, others, rows[across])
 
 
-def groups(images: Images) -> NDArray[np.int64]:
-    """Return a group number for each image [n]: near images, and near images of those, share theirs."""
-    parent = np.arange(len(images))
+def groups(count: int, pairs: Pairs) -> NDArray[np.int64]:
+    """Return a group number for each of `count` images: those of a pair, and of its pairs, share theirs."""
+    parent = np.arange(count)
 
     def root(row: int) -> int:
         while parent[row] != row:
@@ -75,10 +88,10 @@ def groups(images: Images) -> NDArray[np.int64]:
             row = int(parent[row])
         return row
 
-    for low, high in near_pairs(images).tolist():
+    for low, high in pairs.tolist():
         a, b = sorted((root(low), root(high)))
         parent[b] = a
-    return np.array([root(row) for row in range(len(images))], np.int64)
+    return np.array([root(row) for row in range(count)], np.int64)
 
 
 def _close(codes: Hashes) -> Pairs:
@@ -121,19 +134,19 @@ def _alike(images: Images, others: Images, pairs: Pairs) -> Pairs:
     return np.concatenate([np.empty((0, 2), np.int64), *kept])
 
 
-def _thumbnails(images: Images, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _thumbnails(images: Images, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the 16 × 16 grey thumbnails of rows, centred and of length 1: [len(rows), 256]."""
     down, across = (_averages(side) for side in images.shape[1:3])
-    small = (down @ (images[rows].astype(np.float32) @ _LUMA) @ across.T).reshape(len(rows), 256)
+    small = (down @ _grey(images[rows]) @ across.T).reshape(len(rows), 256)
     small -= small.mean(axis=1, keepdims=True)
-    unit: NDArray[np.float32] = small / np.linalg.norm(small, axis=1, keepdims=True).clip(1e-12)
+    unit: NDArray[np.float64] = small / np.linalg.norm(small, axis=1, keepdims=True).clip(1e-12)
     return unit
 
 
-def _averages(side: int) -> NDArray[np.float32]:
+def _averages(side: int) -> NDArray[np.float64]:
     """Return the weights [16, side] with which 16 equal cells average `side` pixels."""
     edges = np.linspace(0, side, 17)
     pixel = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    cells: NDArray[np.float32] = (overlap.clip(0) / (side / 16)).astype(np.float32)
+    cells: NDArray[np.float64] = overlap.clip(0) / (side / 16)
     return cells

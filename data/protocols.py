@@ -5,21 +5,19 @@ Order comes from SHA-256 of the seed and a name, so no library's random stream a
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data import listings
+from data import listings, near
 from data.errors import DataError, nearest
+from data.people import NO_PART, Labelled, Parts, by_person, key, spread
 from data.schema import age_labels
 
 PARTS = ("train", "val", "test")
-NO_PART = -1
 # The published folders of the benchmark: (train, validation, test) of each of its five splits.
 BENCHMARK = (
     ((0, 1, 2, 3, 4, 5), (6, 7), (8, 9)),
@@ -30,25 +28,6 @@ BENCHMARK = (
 )
 FOLDS = 5
 _SHARES = np.array([3, 1, 1])  # fifths: 60/20/20
-_BIN = 5  # years of the age bins that people are spread by
-
-Parts = NDArray[np.int64]
-
-
-class Labelled(Protocol):
-    """What a split needs to know of n samples; `data.faces.Faces` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def sources(self) -> Sequence[str]: ...
-    @property
-    def identities(self) -> Sequence[str | None]: ...
-    @property
-    def ages(self) -> NDArray[np.float32]: ...
-    @property
-    def official(self) -> Sequence[str | None]: ...
-    def near_groups(self) -> NDArray[np.int64]: ...
 
 
 @dataclass(frozen=True)
@@ -67,10 +46,15 @@ class Spec:
 
     def used(self) -> dict[str, object]:
         """The settings that this split depends on: what its name and its hash are made of."""
-        fields = list(_FIELDS.get(self.protocol, ()))
+        fields = _FIELDS.get(self.protocol, ())
         if self.protocol == "folds" and self.folds == "benchmark":
-            fields = ["folds", "fold"]
+            fields = ("folds", "fold")
         found: dict[str, object] = {"protocol": self.protocol, **{f: getattr(self, f) for f in fields}}
+        if self.calibration or (self.protocol == "official" and self.train_on == "val"):
+            found["seed"] = self.seed
+        if self.protocol == "image_random":
+            limits = {"bits": near.BITS, "likeness": near.LIKENESS}
+            found["near_duplicates"] = limits if self.keeps_near else "ignore"
         if self.ages is not None:
             found["ages"] = list(self.ages)
         if self.calibration:
@@ -84,9 +68,20 @@ class Spec:
         """Whether a published listing decides."""
         return self.protocol == "listed" or (self.protocol == "folds" and self.folds == "benchmark")
 
+    @property
+    def keeps_near(self) -> bool:
+        """Whether near-duplicates stay on one side."""
+        return self.protocol == "image_random" and self.near_duplicates == "together"
+
+    def inside(self, ages: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which faces of these ages [n] take part at all."""
+        low, high = self.ages if self.ages is not None else (0, np.inf)
+        years = age_labels(ages)
+        return (low <= years) & (years <= high)
+
 
 _FIELDS: dict[str, tuple[str, ...]] = {
-    "image_random": ("seed", "near_duplicates"),
+    "image_random": ("seed",),
     "subject_exclusive": ("seed",),
     "folds": ("seed", "folds", "fold"),
     "leave_one_identity_out": ("seed", "fold"),
@@ -98,6 +93,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 def assign(faces: Labelled, spec: Spec) -> Parts:
     """Return the part of each face: an index into PARTS, or NO_PART.
 
+    Of the ages it only heeds that faces outside them need not be listed; `data.splits` leaves them out.
     Raises DataError for an unknown protocol, settings that do not fit it, and labels that it needs and the
     data set does not have.
     """
@@ -107,6 +103,11 @@ def assign(faces: Labelled, spec: Spec) -> Parts:
         raise DataError(f"no protocol {spec.protocol!r}; there are {names}.{hint}")
     if spec.needs_listing and spec.listing is None:
         raise DataError(f"{spec.protocol} needs a published listing: give data.listing=FILE.csv")
+    if spec.listing is not None and not spec.needs_listing:
+        raise DataError(
+            f"listing: {spec.listing} is read by the protocols listed and folds (folds: benchmark), not by"
+            f" {spec.protocol}; set one of them, or listing to null"
+        )
     if spec.train_on != "train" and spec.protocol != "official":
         raise DataError(f"train_on: {spec.train_on} belongs to the protocol official, not {spec.protocol}")
     return _PROTOCOLS[spec.protocol](faces, spec)
@@ -116,14 +117,14 @@ def _image_random(faces: Labelled, spec: Spec) -> Parts:
     """60/20/20 along the ages; every age has a face in train; near-duplicates stay on one side."""
     labels = age_labels(faces.ages).tolist()
     sources = faces.sources
-    together = faces.near_groups() if spec.near_duplicates == "together" else np.arange(len(labels))
+    together = faces.near_groups() if spec.keeps_near else np.arange(len(labels))
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(together.tolist()):
         members[group].append(row)
     parts = np.full(len(labels), NO_PART, np.int64)
     placed = np.zeros(3, np.int64)
     in_train: set[int] = set()
-    for row in sorted(range(len(labels)), key=lambda row: (labels[row], _key(spec.seed, sources[row]))):
+    for row in sorted(range(len(labels)), key=lambda row: (labels[row], key(spec.seed, sources[row]))):
         if parts[row] != NO_PART:
             continue
         rows = members[int(together[row])]
@@ -143,7 +144,7 @@ def _neediest(placed: NDArray[np.int64], arriving: int) -> int:
 
 def _subject_exclusive(faces: Labelled, spec: Spec) -> Parts:
     """60/20/20 of the images and of every age as far as people allow; nobody in two parts."""
-    return spread(faces, _people(faces, spec.protocol), _SHARES, spec.seed)
+    return spread(faces, by_person(faces, spec.protocol), _SHARES, spec.seed)
 
 
 def _folds(faces: Labelled, spec: Spec) -> Parts:
@@ -152,16 +153,16 @@ def _folds(faces: Labelled, spec: Spec) -> Parts:
         raise DataError(f"fold must be 0 to {FOLDS - 1} of the {FOLDS} folds. Received: {spec.fold}")
     if spec.folds == "benchmark":
         assert spec.listing is not None
-        folder = listings.folders(spec.listing, faces.sources)
+        folder = listings.folders(spec.listing, faces.sources, spec.inside(faces.ages))
         part_of = {f: part for part, given in enumerate(BENCHMARK[spec.fold]) for f in given}
-        return np.array([part_of[f] for f in folder], np.int64)
-    fold = spread(faces, _people(faces, spec.protocol), np.ones(FOLDS), spec.seed)
+        return np.array([part_of.get(f, NO_PART) for f in folder], np.int64)
+    fold = spread(faces, by_person(faces, spec.protocol), np.ones(FOLDS), spec.seed)
     return np.select([fold == spec.fold, fold == (spec.fold + 1) % FOLDS], [2, 1], 0).astype(np.int64)
 
 
 def _leave_one_out(faces: Labelled, spec: Spec) -> Parts:
     """One person is the test part; a fifth of the others validates."""
-    people = _people(faces, spec.protocol)
+    people = by_person(faces, spec.protocol)
     names = sorted(people)
     if spec.fold >= len(names):
         raise DataError(f"fold must be 0 to {len(names) - 1}, a person each. Received: {spec.fold}")
@@ -174,7 +175,7 @@ def _leave_one_out(faces: Labelled, spec: Spec) -> Parts:
 def _listed(faces: Labelled, spec: Spec) -> Parts:
     """The parts of a published listing."""
     assert spec.listing is not None
-    return np.array(listings.parts(spec.listing, faces.sources), np.int64)
+    return np.array(listings.parts(spec.listing, faces.sources, spec.inside(faces.ages)), np.int64)
 
 
 def _official(faces: Labelled, spec: Spec) -> Parts:
@@ -194,7 +195,7 @@ def _official(faces: Labelled, spec: Spec) -> Parts:
     parts = np.array([index[str(part)] for part in faces.official], np.int64)
     if spec.train_on == "train":
         return parts
-    people = _people(faces, "official with train_on: val")
+    people = by_person(faces, "official with train_on: val")
     chosen = {name: rows for name, rows in people.items() if (parts[rows] == 1).all()}
     inner = spread(faces, chosen, np.array([4, 1]), spec.seed)
     return np.where(parts == 2, 2, inner)
@@ -208,63 +209,3 @@ _PROTOCOLS: dict[str, Callable[[Labelled, Spec], Parts]] = {
     "listed": _listed,
     "official": _official,
 }
-
-
-def _people(faces: Labelled, protocol: str) -> dict[str, list[int]]:
-    """Return the rows of each person; DataError where someone's name is not known."""
-    people: dict[str, list[int]] = defaultdict(list)
-    for row, identity in enumerate(faces.identities):
-        if identity is not None:
-            people[identity].append(row)
-    missing = len(faces.identities) - sum(map(len, people.values()))
-    if missing:
-        raise DataError(
-            f"{faces.name}: {protocol} needs an identity for every image; "
-            f"{missing} of {len(faces.identities)} have none. Use image_random."
-        )
-    return people
-
-
-def spread(
-    faces: Labelled, people: dict[str, list[int]], shares: NDArray[np.int64] | NDArray[np.float64], seed: int
-) -> Parts:
-    """Return a part 0…k−1 for every face of `people`, nobody in two, NO_PART for all others.
-
-    People come in order of their number of faces, the largest first, and go where the squared distance of
-    the age histograms (bins of 5 years) to their targets, relative to those, grows least.
-    """
-    bins = age_labels(faces.ages) // _BIN
-    width = int(bins.max()) + 1
-    counts = {name: np.bincount(bins[rows], minlength=width) for name, rows in people.items()}
-    total = np.sum(list(counts.values()), axis=0)
-    target = np.outer(shares / shares.sum(), np.maximum(total, 1))
-    placed = np.zeros_like(target)
-    parts = np.full(len(bins), NO_PART, np.int64)
-    for name in sorted(people, key=lambda name: (-len(people[name]), _key(seed, name))):
-        own = counts[name]
-        growth = ((2 * placed * own + own**2) / target).sum(axis=1)
-        part = int(np.argmin(growth))
-        placed[part] += own
-        parts[people[name]] = part
-    return parts
-
-
-def halved(faces: Labelled, rows: NDArray[np.int64], seed: int, apart: bool) -> NDArray[np.int64]:
-    """Return half of `rows`, by whole people where `apart`: the part that calibrates and never selects."""
-    names: Iterable[str]
-    if apart:
-        names = [str(faces.identities[row]) for row in rows.tolist()]
-    else:
-        names = [faces.sources[row] for row in rows.tolist()]
-    members: dict[str, list[int]] = defaultdict(list)
-    for row, name in zip(rows.tolist(), names, strict=True):
-        members[name].append(row)
-    taken: list[int] = []
-    for name in sorted(members, key=lambda name: _key(seed, f"calibration\0{name}")):
-        if 2 * len(taken) < len(rows):
-            taken += members[name]
-    return np.array(sorted(taken), np.int64)
-
-
-def _key(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()

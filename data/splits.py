@@ -5,10 +5,8 @@ A split is a pure function of (sources, labels, spec); its own hash says which o
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,23 +15,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from data import beside
 from data.errors import DataError
-from data.protocols import NO_PART, PARTS, Labelled, Spec, assign, halved
-from data.schema import age_labels
+from data.people import NO_PART, Labelled, halved
+from data.protocols import PARTS, Spec, assign
 
 CALIBRATION = 3
 _NAMES = (*PARTS, "calibration")
-_FORMAT_VERSION = 2
-_APART = ("subject_exclusive", "folds", "leave_one_identity_out")  # nobody is in two parts
+_FORMAT_VERSION = 3
 
 
-class Stored(Labelled, Protocol):
+class Stored(Labelled, beside.Placed, Protocol):
     """Samples that lie in a folder, where their splits are kept."""
-
-    @property
-    def root(self) -> Path: ...
-    @property
-    def fingerprint(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -56,12 +49,15 @@ def make(faces: Labelled, spec: Spec) -> Split:
 
     Raises DataError for a spec that makes no sense for these faces, and for an empty part.
     """
-    parts = np.full(len(faces.sources), NO_PART, np.int64)
     inside = _inside(faces, spec)
-    parts[inside] = assign(_Subset(faces, inside), spec)
+    parts = np.full(len(faces.sources), NO_PART, np.int64)
+    # A listing may be of all faces or of those inside the ages; everything else looks at these alone.
+    parts[inside] = (
+        assign(faces, spec)[inside] if spec.needs_listing else assign(_Subset(faces, inside), spec)
+    )
     if spec.calibration:
-        apart = spec.protocol in _APART or (spec.protocol == "official" and None not in faces.identities)
-        parts[halved(faces, np.flatnonzero(parts == 1), spec.seed, apart)] = CALIBRATION
+        rows = np.flatnonzero(parts == 1)
+        parts[halved(rows, _inseparable(faces, parts, spec), spec.seed)] = CALIBRATION
     split = _split(faces, parts, spec)
     for name in _NAMES if spec.calibration else PARTS:
         if not len(getattr(split, name)):
@@ -77,14 +73,28 @@ def labels_within(labels: Sequence[int], spec: Spec) -> tuple[int, ...]:
 
 
 def _inside(faces: Labelled, spec: Spec) -> NDArray[np.int64]:
-    years = age_labels(faces.ages)
-    if spec.ages is None:
-        return np.arange(len(years))
-    low, high = spec.ages
-    rows = np.flatnonzero((low <= years) & (years <= high))
-    if not len(rows):
-        raise DataError(f"{faces.name}: no face is {low} to {high} years old")
+    rows = np.flatnonzero(spec.inside(faces.ages))
+    if not len(rows) and spec.ages is not None:
+        raise DataError(f"{faces.name}: no face is {spec.ages[0]} to {spec.ages[1]} years old")
     return rows
+
+
+def _inseparable(faces: Labelled, parts: NDArray[np.int64], spec: Spec) -> list[str]:
+    """Return a name for each validation face; those that share one stay on one side of the calibration.
+
+    Whole people where the protocol keeps the validation people apart, near-duplicates where it keeps those
+    together, else single images.
+    """
+    rows = np.flatnonzero(parts == 1).tolist()
+    people = [faces.identities[row] for row in rows]
+    others = {faces.identities[row] for row in np.flatnonzero((parts == 0) | (parts == 2)).tolist()}
+    if None not in people and not set(people) & others:
+        return [str(person) for person in people]
+    groups = faces.near_groups()[rows].tolist() if spec.keeps_near else rows
+    first: dict[int, str] = {}
+    for row, group in zip(rows, groups, strict=True):
+        first[group] = min(first.get(group, faces.sources[row]), faces.sources[row])
+    return [first[group] for group in groups]
 
 
 class _Subset:
@@ -122,23 +132,20 @@ def _split(faces: Labelled, parts: NDArray[np.int64], spec: Spec) -> Split:
 def load(faces: Stored, spec: Spec) -> Split:
     """Return the split stored beside `faces`, making and storing it the first time.
 
-    A folder that can't be written is left as it is. Raises DataError as `make`, and for a stored split
-    that is damaged or belongs to another data set.
+    Raises DataError as `make`, and for a stored split that is damaged or belongs to another data set.
     """
-    path = faces.root / "splits" / f"{spec.protocol}-{_digest(spec)}.json"
-    if path.is_file():
+    name = f"splits/{spec.protocol}-{_digest(spec)}.json"
+    path = beside.find(faces, name)
+    if path is not None:
         return _read(path, faces, spec)
     split = make(faces, spec)
-    try:
-        _store(path, split, faces.fingerprint)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
+    beside.keep(faces, name, _text(split, faces.fingerprint))
     return split
 
 
 def _digest(spec: Spec) -> str:
-    return hashlib.sha256(json.dumps(spec.used(), sort_keys=True).encode()).hexdigest()[:12]
+    named = {"format_version": _FORMAT_VERSION, **spec.used()}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _hash(sources: Sequence[str], parts: Iterable[int], spec: Spec) -> str:
@@ -167,7 +174,7 @@ def _read(path: Path, faces: Stored, spec: Spec) -> Split:
     return split
 
 
-def _store(path: Path, split: Split, fingerprint: str) -> None:
+def _text(split: Split, fingerprint: str) -> str:
     content = {
         "format_version": _FORMAT_VERSION,
         **split.spec.used(),
@@ -175,7 +182,4 @@ def _store(path: Path, split: Split, fingerprint: str) -> None:
         "hash": split.hash,
         **{name: getattr(split, name).tolist() for name in _NAMES},
     }
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
+    return json.dumps(content)
