@@ -17,6 +17,7 @@ from model.necks import NeckConfig, NoNeck
 from model.precision import at_least_float32
 from model.rapl import PositionHead, PositionHeadConfig, Rapl
 from model.settings import Settings
+from model.streams import Streams
 
 
 class Outputs(NamedTuple):
@@ -84,7 +85,7 @@ class Network(nn.Module):
         age_std: float,
         feature_channels: int | None = None,
     ) -> None:
-        """Build with random weights.
+        """Build with random weights; those of a part depend on torch's generator and the part's name alone.
 
         Args:
             config: the components.
@@ -99,18 +100,24 @@ class Network(nn.Module):
         if not labels or any(low >= high for low, high in pairwise(labels)):
             raise ValueError(f"labels must be ascending and at least one. Received: {list(labels)}")
         self.config = config
-        self.backbone: Backbone | None = config.backbone.build() if feature_channels is None else None
+        streams = Streams()
+        with streams.of("backbone"):
+            self.backbone: Backbone | None = config.backbone.build() if feature_channels is None else None
         width = feature_channels if self.backbone is None else self.backbone.channels
         assert width is not None
         self.standardise = self.backbone is None or not config.train_backbone
         if self.backbone is not None and not config.train_backbone:
             self.backbone.requires_grad_(False)
         self._register_buffers(labels, width)
-        self.neck = config.neck.build(width)
+        with streams.of("neck"):
+            self.neck = config.neck.build(width)
         features = self.neck.out_features
-        self.age_head: AgeHead = config.age_head.build(features, self.labels, age_mean, age_std)
-        self.gender_head = GenderHead(features) if config.gender_head else None
-        self.position_head: PositionHead | None = config.position_head.build(features, self.labels)
+        with streams.of("age_head"):
+            self.age_head: AgeHead = config.age_head.build(features, self.labels, age_mean, age_std)
+        with streams.of("gender_head"):
+            self.gender_head = GenderHead(features) if config.gender_head else None
+        with streams.of("position_head"):
+            self.position_head: PositionHead | None = config.position_head.build(features, self.labels)
         self.train()
 
     def _register_buffers(self, labels: Sequence[int], width: int) -> None:

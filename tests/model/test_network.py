@@ -204,3 +204,35 @@ def test_a_misspelt_setting_is_refused() -> None:
 def test_the_config_survives_being_written_and_read() -> None:
     config = Network.Config.model_validate(SMALL | {"neck": {"name": "mlp", "width": 8}})
     assert Network.Config.model_validate(config.model_dump(mode="json")) == config
+
+
+HEADS = [
+    {"gender_head": gender, "position_head": {"name": position}}
+    for gender in (True, False)
+    for position in ("none", "aux_ce", "rapl")
+]
+
+
+@pytest.mark.parametrize("channels", [None, 12])
+def test_one_seed_starts_a_part_alike_whatever_other_parts_there_are(channels: int | None) -> None:
+    """An ablation's variants of one seed are pairs: a head more moves no other part's initial weights."""
+    neck = {"name": "mlp", "width": 7}
+    networks = [build(channels, neck=neck, **heads) for heads in HEADS]
+    networks.append(build(channels, neck=neck, age_head={"name": "fc"}))
+    starts: dict[str, list[Tensor]] = {}
+    for network in networks:
+        for name, value in network.named_parameters():
+            if not (name.startswith("age_head") and network is networks[-1]):
+                starts.setdefault(name, []).append(value)
+    parts = {name.split(".")[0] for name in starts}
+    assert parts >= {"neck", "age_head", "gender_head", "position_head"}
+    for name, values in starts.items():
+        assert all(torch.equal(values[0], other) for other in values), name
+
+
+def test_networks_made_one_after_the_other_start_differently() -> None:
+    torch.manual_seed(0)
+    config = Network.Config.model_validate(SMALL)
+    first, second = (Network(config, LABELS, 10.0, 6.0) for _ in range(2))
+    starts = (next(network.age_head.parameters()) for network in (first, second))
+    assert not torch.equal(*starts)
