@@ -80,6 +80,10 @@ class Faces:
         """Pixels a side."""
         return self.manifest.image_size
 
+    def column(self, name: str) -> Any:
+        """An Arrow column other than the image, [n], in the order of sample_id."""
+        return self._batch.column(name)
+
     @cached_property
     def identities(self) -> list[str | None]:
         """Who each face is, [n]; None where the data set doesn't say."""

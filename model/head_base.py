@@ -62,6 +62,15 @@ class AgeHead(nn.Module, ABC):
 
     trains_on_labels = False
 
+    @property
+    def spread_names(self) -> tuple[str, ...]:
+        """What `spread` gives: `sd`, or quantiles by their level, such as q05; empty for most heads."""
+        return ()
+
+    def spread(self, outputs: Tensor) -> Tensor:
+        """Raw outputs of b faces → [b, len(spread_names)] years: how sure the head is."""
+        return outputs.new_empty((len(outputs), 0))
+
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:
         """Raw outputs → estimated age [b] in years, in at least float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -44,6 +45,15 @@ class Gaussian(StandardisedHead):
         """outputs: [b, 2] → the standard deviation, [b] years."""
         return (self._log_variance(outputs) / 2).exp() * self.age_std
 
+    @property
+    def spread_names(self) -> tuple[str, ...]:
+        """The standard deviation alone."""
+        return ("sd",)
+
+    def spread(self, outputs: Tensor) -> Tensor:
+        """outputs: [b, 2] → [b, 1] years."""
+        return self.deviation(outputs).unsqueeze(1)
+
     def loss(self, outputs: Tensor, age: Tensor) -> Tensor:
         """Negative log-likelihood per sample [b] of the standardised age, without its constant ½·log 2π."""
         mean, log_variance = at_least_float32(outputs[:, 0]), self._log_variance(outputs)
@@ -77,6 +87,7 @@ class Quantile(StandardisedHead):
 
     def __init__(self, config: Config, in_features: int, age_mean: float, age_std: float) -> None:
         super().__init__(config.name, in_features, len(config.quantiles), age_mean, age_std)
+        self.config = config
         self.median = config.quantiles.index(0.5)
         self.register_buffer("levels", torch.tensor(config.quantiles, dtype=self.linear.weight.dtype))
         self.levels: Tensor
@@ -91,6 +102,16 @@ class Quantile(StandardisedHead):
     def decode(self, outputs: Tensor) -> Tensor:
         """outputs: [b, q] → the median, [b] years."""
         return self.quantiles(outputs)[:, self.median]
+
+    @property
+    def spread_names(self) -> tuple[str, ...]:
+        """Every level by its decimals, at least two: q05, q25, q975."""
+        decimals = (f"{Decimal(str(level)):f}"[2:] for level in self.config.quantiles)
+        return tuple(f"q{digits.ljust(2, '0')}" for digits in decimals)
+
+    def spread(self, outputs: Tensor) -> Tensor:
+        """outputs: [b, q] → [b, q] years."""
+        return self.quantiles(outputs)
 
     def loss(self, outputs: Tensor, age: Tensor) -> Tensor:
         """Pinball loss in years per sample [b], mean over the quantiles; of 0.5 half the absolute error."""

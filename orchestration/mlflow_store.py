@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestration import predictions
 from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
 from orchestration.records import ENDED, Member
@@ -182,6 +183,10 @@ class MlflowStore:
         self.client.set_tag(run_id, "status", member.status)
         if member.reason:
             self.client.set_tag(run_id, "failure", member.reason[:4000])
+        kept = f"{member.name}/{predictions.FOLDER}"
+        for file in self.folder.storage.list(kept):
+            path = f"{self.folder.storage.root}/{kept}/{file}"
+            self.client.log_artifact(run_id, path, predictions.FOLDER)
         self.client.set_terminated(run_id, STATUS[member.status], ended)
         self.closed.add(key_of(member))
 

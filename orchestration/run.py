@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from orchestration import checkpoint
+from orchestration import checkpoint, predictions
 from orchestration.confidence import confidence
-from orchestration.config import RunConfig
+from orchestration.config import RunConfig, identity
 from orchestration.errors import MachineError, UserError
 from orchestration.inputs import Inputs
 from orchestration.kept import KeptFeatures
+from orchestration.prediction_pass import PredictionPass
 from orchestration.records import read_metrics
 from orchestration.scores import Scores
 from orchestration.storage import Storage
@@ -115,19 +116,48 @@ class Run:
     def conclude(self) -> None:
         """After the last epoch: score the test part with the best epoch, where the task asks for it.
 
-        Only finals and single runs ask. Every worker calls this; one writes `result.json`, from which
-        the driver makes the run's end and its entry in the study's test ledger.
+        Only finals and single runs ask. Every worker calls this; one writes `predictions/` and then
+        `result.json`, from which the driver makes the run's end and its entry in the study's test ledger.
         """
         if not self.task.test or self.storage.exists("result.json"):
             return
+        # Rank 0 may still be writing what the others would read: an older best epoch's network.
+        self.training.workers.wait()
         state = checkpoint.get(self.storage, "best.pt")
         if state is None:
             raise UserError(f"{self.task.folder}/best.pt is gone; train the run again (--fresh)")
         self.training.network.load_state_dict(state["network"])
-        scores = self.training.score("test")
+        best_epoch = int(state["epoch"])
+        self._predict("val", best_epoch)
+        if self.task.config.data.calibration:
+            self._predict("calibration", best_epoch)
+        scores = self._predict("test", best_epoch)
         if self.writes:
             self._require_current()
-            self.storage.put_json("result.json", _result(int(state["epoch"]), scores))
+            self.storage.put_json("result.json", _result(best_epoch, scores))
+
+    def _predict(self, part: str, epoch: int) -> Scores:
+        """Score a part, and keep what was predicted of it in the run's folder."""
+        training, config, inputs = self.training, self.task.config, self.task.inputs
+        kept = PredictionPass(training.network)
+        scores = training.score(part, kept)
+        batches = training.batches
+        columns = kept.columns(getattr(batches.split, part), training.workers)
+        if self.writes:
+            self._require_current()
+            origin = predictions.Origin(
+                part=part,
+                data=batches.faces.name,
+                fingerprint=inputs.fingerprint,
+                protocol=config.data.spec().used(),
+                split_hash=inputs.split_hash,
+                age_head=config.model.age_head.model_dump(mode="json"),
+                identity=identity(config, inputs.for_identity()),
+                seed=config.seed,
+                epoch=epoch,
+            )
+            predictions.write(self.storage, predictions.from_columns(origin, columns))
+        return scores
 
 
 def _result(best_epoch: int, scores: Scores) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from orchestration.config import RunConfig
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.position import PositionTask
+from orchestration.prediction_pass import PredictionPass
 from orchestration.scores import Scores
 from orchestration.seeds import seed_of
 from orchestration.workers import Workers
@@ -213,13 +214,16 @@ class Training:
         return self.score(part).metrics()
 
     @torch.no_grad()
-    def score(self, part: str) -> Scores:
-        """Everything a part says of the network, over all workers."""
+    def score(self, part: str, keep: PredictionPass | None = None) -> Scores:
+        """Everything a part says of the network, over all workers; `keep` takes this worker's predictions."""
         self.network.eval()
         scores = Scores(self.network, seed_of(self.config.seed, "shuffle", self.epoch), part == "test")
         for batch in self.batches.evaluation(part):
             with self._autocast():
-                scores.add(self.network(batch.inputs), batch.age, batch.gender, batch.position)
+                outputs: Outputs = self.network(batch.inputs)
+                scores.add(outputs, batch.age, batch.gender, batch.position)
+            if keep is not None:
+                keep.add(batch, outputs)
         scores.sum(self.workers)
         return scores
 

@@ -31,6 +31,11 @@ class Workers:
         dist.all_gather(parts, values.contiguous())
         return parts
 
+    def wait(self) -> None:
+        """Return once every worker is here."""
+        if self.count > 1:
+            dist.barrier()
+
     def require_equal(self, values: Tensor, what: str) -> None:
         """Raise RuntimeError unless all workers hold the same bytes of `values`."""
         if self.count == 1:

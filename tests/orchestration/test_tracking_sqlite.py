@@ -51,6 +51,7 @@ def folder(load: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> Study
     folder.end(_put(folder, "trials/0002", mlp, []), "failed", reason="loss is not finite in epoch 1")
     _put(folder, "trials/0003", {"model.neck.name": "none"}, [7.0])
     final = _put(folder, "finals/0000-seed1", {"model.neck.name": "none"}, [8.0, 7.5])
+    folder.storage.put(f"{final.name}/predictions/test.parquet", b"rows")
     folder.end(final, "complete", value=7.5, test={"age_mae": 7.75})
     return folder
 
@@ -98,6 +99,10 @@ def test_a_study_is_in_mlflow_whole_once_and_goes_on(folder: StudyFolder, tmp_pa
     tested = [name for name, run in found.items() if any(k.startswith("test/") for k in run.data.metrics)]
     assert tested == ["finals/0000-seed1"]
     assert found["finals/0000-seed1"].data.metrics["test/age_mae"] == 7.75
+    kept = {name: client.list_artifacts(run.info.run_id, "predictions") for name, run in found.items()}
+    assert {name: [file.path for file in files] for name, files in kept.items() if files} == {
+        "finals/0000-seed1": ["predictions/test.parquet"]
+    }
 
     statuses = [found[name].info.status for name in trials]
     assert statuses == ["FINISHED", "KILLED", "FAILED", "RUNNING"]
