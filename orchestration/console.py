@@ -1,18 +1,26 @@
-"""What a person sees while runs go: a line for every end, one live line on a terminal."""
+"""Numbers, durations and tables in the words of the console."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestration.records import Member
+
+def labels(paths: Iterable[str]) -> dict[str, str]:
+    """Each path's shortest ending that no other of them has; `.name` says nothing and is left out."""
+    full = {path: path.removesuffix(".name").split(".") for path in paths}
+    found = {}
+    for path, parts in full.items():
+        others = [other for key, other in full.items() if key != path]
+        sizes = range(1, len(parts) + 1)
+        unique = (n for n in sizes if all(other[-n:] != parts[-n:] for other in others))
+        found[path] = ".".join(parts[-next(unique, len(parts)) :])
+    return found
 
 
 def short(params: Mapping[str, Any]) -> str:
-    """Parameters in one line, each by the last part of its path that says something."""
-    names = {key: key.removesuffix(".name").rsplit(".", 1)[-1] for key in params}
+    """Parameters in one line, each by the ending of its path that tells it from the others."""
+    names = labels(params)
     return ", ".join(f"{names[key]}={number(value)}" for key, value in sorted(params.items()))
 
 
@@ -45,61 +53,19 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
 
 
-class Console:
-    """Counts ends and says how far a phase is. Output goes to `stderr`; results go to stdout."""
+def size(count: float) -> str:
+    """Bytes as `812 B`, `3.1 KiB`, `2.4 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
 
-    def __init__(self, total: int, metric: str, mode: str, done: int = 0, best: float | None = None) -> None:
-        self.total = total
-        self.metric = metric
-        self.better = min if mode == "min" else max
-        self.done = done
-        self.best = best
-        self.tally = {"complete": 0, "pruned": 0, "failed": 0}
-        self.running: dict[str, str] = {}
-        self._terminal = sys.stderr.isatty()
-        self._first = done
-        self._start = time.monotonic()
 
-    def started(self, member: Member) -> None:
-        """A member begins."""
-        self.running[member.name] = ""
-        self._live()
-
-    def epoch(self, member: Member, line: Mapping[str, Any]) -> None:
-        """An epoch of a member is over."""
-        self.running[member.name] = f"epoch {line['epoch']}: {number(float(line['best']))}"
-        self._live()
-
-    def ended(self, member: Member) -> None:
-        """A member is over: one line, with what it reached or why it failed."""
-        self.running.pop(member.name, None)
-        self.done += 1
-        self.tally[member.status] += 1
-        if member.value is not None and member.status == "complete":
-            self.best = member.value if self.best is None else self.better(self.best, member.value)
-        reached = f"{self.metric} {number(member.value)}" if member.value is not None else ""
-        reason = f" ({member.reason})" if member.reason else ""
-        words = " ".join(filter(None, [member.name, f"{member.status:8}", reached]))
-        self._print(f"[{self.done}/{self.total}] {words}{reason}  {short(member.params)}  {self._pace()}")
-        self._live()
-
-    def _pace(self) -> str:
-        elapsed = time.monotonic() - self._start
-        finished = self.done - self._first
-        left = elapsed / max(1, finished) * (self.total - self.done)
-        best = f"best {number(self.best)}, " if self.best is not None else ""
-        return f"| {best}{finished / elapsed * 60:.1f}/min, {duration(left)} left"
-
-    def _live(self) -> None:
-        if self._terminal:
-            names = "  ".join(f"{k.split('/')[1]} {v}" for k, v in sorted(self.running.items()))
-            print(f"\r\x1b[K[{self.done}/{self.total}] {names}"[:160], end="", file=sys.stderr, flush=True)
-
-    def _print(self, text: str) -> None:
-        start = "\r\x1b[K" if self._terminal else ""
-        print(f"{start}{text}", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Leave the live line."""
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Lines of a table with aligned columns, the last as wide as it likes."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return [
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in [head, *rows]
+    ]

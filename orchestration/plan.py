@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from statistics import mean, stdev
 
-from orchestration.console import Console, number, short
+from orchestration.console import number, short
 from orchestration.folder import StudyFolder
+from orchestration.live import Console
+from orchestration.progress import Progress
 from orchestration.records import ENDED, Member
 from orchestration.space import planned_trials
+from orchestration.stopping import Stopping
+from orchestration.study import Study
 
 
 def ranked(folder: StudyFolder) -> list[Member]:
@@ -56,19 +61,37 @@ def missing(folder: StudyFolder) -> tuple[int, int]:
     return trials, wanted
 
 
+def stopping(study: Study) -> Stopping:
+    """What the study's scheduler lets expect."""
+    epochs = study.config().train.epochs
+    grace = min(study.search.grace or max(1, math.ceil(epochs / 4)), max(1, epochs - 1))
+    brackets = {"asha": 1, "none": 0}[study.search.scheduler]
+    return Stopping(epochs, grace, study.search.reduction, brackets if epochs > 1 else 0)
+
+
 def console(folder: StudyFolder) -> Console:
     """The console of a search that may have begun earlier."""
-    objective = folder.study.objective
-    ended = sum(m.status in ENDED for m in folder.members("trials"))
-    best = next((m.value for m in ranked(folder)), None)
-    total = max(planned_trials(folder.study), ended)
-    return Console(total, objective.metric, objective.mode, ended, best)
+    ended = [m for m in folder.members("trials") if m.status in ENDED]
+    _, finals_to_run = missing(folder)
+    rule = stopping(folder.study)
+    progress = Progress(
+        max(planned_trials(folder.study), len(ended)),
+        rule,
+        folder.study.objective.mode,
+        Counter(m.status for m in ended),
+        spent=sum(len(folder.lines(m)) for m in ended),
+        best=next((m.value for m in ranked(folder)), None),
+        later=finals_to_run * rule.epochs,
+    )
+    return Console(progress, folder.study.objective.metric, list(folder.study.space))
 
 
 def finals_console(folder: StudyFolder, members: list[Member]) -> Console:
     """The console of the final runs."""
     objective = folder.study.objective
-    return Console(len(members), objective.metric, objective.mode)
+    whole = Stopping(folder.study.config().train.epochs, 1, brackets=0)
+    progress = Progress(len(members), whole, objective.mode)
+    return Console(progress, objective.metric, sorted({path for m in members for path in m.params}))
 
 
 def final_rows(folder: StudyFolder) -> list[str]:

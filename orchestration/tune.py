@@ -69,8 +69,9 @@ def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool
         )
         from orchestration.engine import Engine
 
-        engine = Engine(folder, opened.prepared, placement, plan.console(folder), tracker)
-        _run_trials(engine)
+        with plan.console(folder) as console:
+            engine = Engine(folder, opened.prepared, placement, console, tracker)
+            _run_trials(engine)
         _run_finals(engine)
 
 
@@ -91,8 +92,8 @@ def _run_finals(engine: Engine) -> None:
 
     members = plan.finals(engine.folder)
     if members:
-        engine.console = plan.finals_console(engine.folder, members)
-        engine.run(Listed(members), test=True)
+        with plan.finals_console(engine.folder, members) as engine.console:
+            engine.run(Listed(members), test=True)
 
 
 def _summary(folder: StudyFolder, tracker: Tracker) -> int:
