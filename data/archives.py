@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -18,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from tarfile import EOFHeaderError, HeaderError, ReadError, TarFile  # type: ignore[attr-defined]
 from typing import IO, Any
@@ -50,7 +52,8 @@ def opened(
         return
     with folder.scratch(out, "source") as target:
         refused = _unpack(source, match, target, bar)
-        inside = [entry for entry in target.iterdir() if not from_macos(entry.name)]
+        with os.scandir(target) as entries:
+            inside = [target / entry.name for entry in islice(entries, 2)]
         for name in beside:
             if (source.parent / name).is_file():
                 (target / name).symlink_to((source.parent / name).absolute())
