@@ -33,7 +33,7 @@ from data.schema import Rejected
 _NAME = re.compile(r".+\.(?P<kind>zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)(?P<part>[a-z]{2})?", re.I)
 _OPENERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _BLOCK = 1 << 20
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
 
 
 @contextmanager
@@ -69,10 +69,12 @@ def _unpack(source: Path, match: re.Match[str], target: Path, bar: type[Progress
         if kind == "zip":
             return _unzip(source, target, bar)
         return _untar(_parts(source, match["part"]), kind, target, bar)
-    except _DAMAGED as error:
-        raise DataError(f"{source} is damaged or cut short ({error}); fetch it again") from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(f"{source} holds a file and a folder of one name: {error.filename}") from None
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine's: bz2 and gzip give no number to what they find wrong
+        raise DataError(f"{source} is damaged or cut short ({error}); fetch it again") from None
 
 
 def _unzip(source: Path, target: Path, bar: type[Progress]) -> list[Rejected]:

@@ -127,5 +127,11 @@ def _decode(source: Source, row: NDArray[np.uint8]) -> Decoded:
 
 def _fill(row: NDArray[np.uint8], image: Image.Image) -> None:
     size = (row.shape[1], row.shape[0])
-    upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright = _rgb(ImageOps.exif_transpose(image))
     row[...] = np.asarray(upright.resize(size, Image.Resampling.BILINEAR))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # grey of 16 bits, which `convert` would clip to white
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
