@@ -27,10 +27,9 @@ from typing import IO, Any
 from data import folder
 from data.errors import DataError
 from data.progress import Progress
-from data.readers.layout import from_macos, text
+from data.readers.layout import ARCHIVE, from_macos, text
 from data.schema import Rejected
 
-_NAME = re.compile(r".+\.(?P<kind>zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)(?P<part>[a-z]{2})?", re.I)
 _OPENERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _BLOCK = 1 << 20
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
@@ -46,7 +45,7 @@ def opened(
     with it. Anything but an archive is yielded as it is. Raises DataError for an archive that is encrypted,
     damaged, or would write outside its folder.
     """
-    match = _NAME.fullmatch(source.name)
+    match = ARCHIVE.fullmatch(source.name)
     if match is None or not source.is_file():
         yield source, []
         return

@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data.prepare", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("reader", choices=READERS, help="layout of the source")
+    parser.add_argument("reader", metavar="READER", help=f"layout of the source: {', '.join(READERS)}")
     parser.add_argument(
         "--source",
         required=True,

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from data.errors import DataError, nearest
 from data.schema import Record, Rejected, age_labels
 
 _GENDERS = {"m": "M", "male": "M", "f": "F", "female": "F", "": None}
+ARCHIVE = re.compile(r".+\.(?P<kind>zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)(?P<part>[a-z]{2})?", re.I)
 _SHOWN = 5  # entries of a wrong folder, ages of a partial copy
 
 
@@ -161,11 +163,14 @@ def checked(source: Path, items: Iterable[Record | Rejected], expected: str) -> 
 def found(source: Path) -> str:
     """Return what lies at `source`, for a message: its first entries."""
     if not source.exists():
-        return "no such folder"
+        return "no such folder or file"
     if not source.is_dir():
         return "a file, neither a folder nor an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)"
     inside = sorted(source.iterdir())
     if len(inside) == 1 and inside[0].is_dir():
         inside = [inside[0], *sorted(inside[0].iterdir())]
     names = [below(path, source) + "/" * path.is_dir() for path in inside]
-    return ", ".join(names[:_SHOWN]) + f", … ({len(names)} entries)" * (len(names) > _SHOWN) or "nothing"
+    packed = next((path for path in inside if ARCHIVE.fullmatch(path.name)), None)
+    hint = f"\n  to read an archive, give the file itself: --source {packed}" if packed else ""
+    some = ", ".join(names[:_SHOWN]) + f", … ({len(names)} entries)" * (len(names) > _SHOWN)
+    return (some or "nothing") + hint

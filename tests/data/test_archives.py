@@ -256,6 +256,14 @@ def test_a_wrong_archive_is_told_what_is_in_it_under_its_own_name(agedb: Path, t
     assert "4 images: path does not give age, gender and person" in message
 
 
+def test_a_folder_that_holds_the_archive_is_told_to_give_the_archive(agedb: Path, tmp_path: Path) -> None:
+    (tmp_path / "download").mkdir()
+    (tmp_path / "download/AFAD-Full.tar.xzaa").write_bytes(b"x")
+    (tmp_path / "download/AFAD-Full.tar.xzab").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"give the file itself: --source .*download/AFAD-Full\.tar\.xzaa"):
+        _prepare(tmp_path / "download", tmp_path / "out")
+
+
 def test_a_file_and_a_folder_of_one_name_are_a_damaged_archive(tmp_path: Path) -> None:
     (tmp_path / "AgeDB.tar").write_bytes(_entry(f"AgeDB/{NAMES[0]}/1_JaneDoe_30_f.jpg", content=b"x"))
     with pytest.raises(DataError, match="a file and a folder of one name"):
