@@ -16,7 +16,7 @@ from typing import Any
 from orchestration import predictions
 from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
-from orchestration.records import ENDED, Member
+from orchestration.records import ENDED, FIGURES, Member
 from orchestration.space import varying_keys
 
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -159,7 +159,7 @@ class MlflowStore:
             self.sent[run] = max(metric.step for metric in metrics)
 
     def finish(self, summary: Mapping[str, float]) -> None:
-        """Put the study's outcome and its file on the study's own run, and end it."""
+        """Put the study's outcome, its file and its figures on the study's own run, and end it."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -167,6 +167,8 @@ class MlflowStore:
         file = self.folder.storage.get("study.yaml")
         if file is not None:
             self.client.log_text(self.parent, file.decode(), "study.yaml")
+        for name in self.folder.storage.list(FIGURES):
+            self.client.log_artifact(self.parent, f"{self.folder.storage.root}/{FIGURES}/{name}", FIGURES)
         self.client.set_terminated(self.parent, "FINISHED")
 
     def _last_step(self, run_id: str) -> int:

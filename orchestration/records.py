@@ -10,6 +10,7 @@ from orchestration.errors import UserError
 from orchestration.storage import Storage
 
 ENDED = ("complete", "pruned", "failed")
+FIGURES = "figures"  # the folder of a search's figures
 
 
 @dataclass(frozen=True)

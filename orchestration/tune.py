@@ -11,7 +11,6 @@ from orchestration import cli
 if TYPE_CHECKING:
     from orchestration.engine import Engine
     from orchestration.folder import StudyFolder
-    from orchestration.records import Member
     from orchestration.session import Opened
     from orchestration.tracking import Tracker
 
@@ -44,8 +43,11 @@ def tune(arguments: argparse.Namespace) -> int:
         with Tracker(folder, ["trials", "finals"], session.code_tags()) as tracker:
             opened.compute_features()
             _search(opened, tracker, address, arguments.verbose)
+            from orchestration import outcome  # it draws with Optuna, which the search has loaded by now
+
+            lines = [*outcome.trials(folder), *outcome.conclude(folder)] if plan.ranked(folder) else []
             tracker.summary = plan.summary(folder)
-    return _summary(folder, tracker)
+    return _summary(folder, tracker, lines)
 
 
 def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool) -> None:
@@ -96,7 +98,7 @@ def _run_finals(engine: Engine) -> None:
             engine.run(Listed(members), test=True)
 
 
-def _summary(folder: StudyFolder, tracker: Tracker) -> int:
+def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
     from orchestration import plan
     from orchestration.errors import NothingFinished
 
@@ -105,7 +107,7 @@ def _summary(folder: StudyFolder, tracker: Tracker) -> int:
         failed = [m for m in folder.members("trials") if m.status == "failed"]
         reasons = "; ".join(sorted({m.reason or "" for m in failed}))
         raise NothingFinished(f"no trial finished ({len(failed)} failed: {reasons})")
-    for line in _lines(folder, ranked):
+    for line in lines:
         print(line)
     if tracker.problem:
         print(
@@ -116,20 +118,6 @@ def _summary(folder: StudyFolder, tracker: Tracker) -> int:
     best = f"{folder.storage.root}/{ranked[0].name}/resolved.yaml"
     print(f"train the best again: python -m orchestration.train --space {best}")
     return cli.DONE
-
-
-def _lines(folder: StudyFolder, ranked: list[Member]) -> list[str]:
-    from orchestration import plan
-    from orchestration.console import number, short
-
-    metric = folder.study.objective.metric
-    tally = plan.tally(folder)
-    lines = [", ".join(f"{count} {status}" for status, count in tally.items())]
-    lines.append(f"best trials by {metric} (best epoch of each; optimistic, since chosen on validation):")
-    lines += [f"  {m.name}  {number(m.value)}  {short(m.params)}" for m in ranked[:5]]
-    for row in plan.final_rows(folder):
-        lines.append(row)
-    return lines
 
 
 if __name__ == "__main__":

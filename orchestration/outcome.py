@@ -1,0 +1,54 @@
+"""What came out of a search, in words: its best trials, its failures, what mattered, its figures."""
+
+from __future__ import annotations
+
+from orchestration import figures, plan
+from orchestration.console import labels, number, table
+from orchestration.display import displayed
+from orchestration.folder import StudyFolder
+from orchestration.importance import Importance, importance
+from orchestration.records import Member
+
+BEST_SHOWN = 5
+
+
+def conclude(folder: StudyFolder) -> list[str]:
+    """Draw the search's figures into its folder. Returns lines on importance and where the figures are."""
+    found = importance(displayed(folder))
+    drawn = figures.draw(folder, found)
+    return _importance(found) + ([f"figures: {folder.storage.root}/{drawn[-1]}"] if drawn else [])
+
+
+def _importance(found: Importance) -> list[str]:
+    return found.lines() if found.finished else []
+
+
+def trials(folder: StudyFolder) -> list[str]:
+    """Trials by state, the best of them, failures by cause, the final seeds."""
+    tally = plan.tally(folder)
+    lines = [", ".join(f"{count} {status}" for status, count in tally.items())]
+    lines += best(folder, plan.ranked(folder)[:BEST_SHOWN])
+    lines += failures([m for m in folder.members("trials") if m.status == "failed"])
+    return lines + plan.final_rows(folder)
+
+
+def best(folder: StudyFolder, members: list[Member]) -> list[str]:
+    """A table of trials, best first, with the parameters that vary."""
+    metric = folder.study.objective.metric
+    names = labels(folder.study.space)
+    rows = [
+        [m.name, number(m.value), *(number(m.params[path]) if path in m.params else "-" for path in names)]
+        for m in members
+    ]
+    head = f"best trials by {metric} (best epoch of each; optimistic, since chosen on validation):"
+    return [head, *table(["", metric, *names.values()], rows)]
+
+
+def failures(members: list[Member]) -> list[str]:
+    """How many trials failed of which cause, with the first of each."""
+    causes: dict[str, list[Member]] = {}
+    for member in members:
+        causes.setdefault((member.reason or "unknown").split(":")[0], []).append(member)
+    often = sorted(causes.items(), key=lambda cause: -len(cause[1]))
+    rows = [[str(len(those)), cause, those[0].name, those[0].reason or ""] for cause, those in often]
+    return ["failures by cause:", *table(["", "cause", "first", "its reason"], rows)] if rows else []
