@@ -97,6 +97,12 @@ class Faces:
         return sources
 
     @cached_property
+    def digests(self) -> list[str]:
+        """SHA-256 (hex) of each face's source file, [n]."""
+        digests: list[str] = self._batch.column("sha256").to_pylist()
+        return digests
+
+    @cached_property
     def official(self) -> list[str | None]:
         """The part that the data set came with, [n]: train, val or test; None where it doesn't say."""
         official: list[str | None] = self._batch.column("split").to_pylist()

@@ -9,7 +9,8 @@ from data.rng import uniforms
 from data.schema import age_labels
 
 SAMPLING = 12  # the stream of these draws, apart from augmentation, order and noise
-# The published kernel of label distribution smoothing: a Gaussian of 2 years, cut after 2 years.
+# Label distribution smoothing as its paper has it: a Gaussian of 2 years, cut after 2 years. (Its released
+# code lets scipy reflect the Gaussian at the window's ends, which gives a flatter window.)
 _SD, _REACH = 2.0, 2
 
 

@@ -176,7 +176,9 @@ class RunConfig(Section):
 
 
 # What leaves every number as it is. Paths are replaced by hashes of what they point to.
-NOT_IDENTITY: Any = {"seed": True, "data": {"root", "listing"}, "features": {"keep", "keep_every"}}
+# The settings of the split are in its hash, and only those that it depends on.
+_OF_SPLIT = set(DataConfig.model_fields) - {"sampling"}
+NOT_IDENTITY: Any = {"seed": True, "data": _OF_SPLIT, "features": {"keep", "keep_every"}}
 
 
 def identity(config: RunConfig, inputs: Mapping[str, Any]) -> str:

@@ -83,6 +83,7 @@ class StudyFolder(Records):
             test=None,
             identity=identity(config, inputs.for_identity()),
             fingerprint=inputs.fingerprint,
+            audit=dict(inputs.audit),
         )
         self.storage.clear_partials(member.name)
         if not self.storage.exists(f"{member.name}/resolved.yaml"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from data.errors import DataError
 from data.faces import Faces
 from model import weights
 from model.errors import WeightsError
+from orchestration import verdict
 from orchestration.config import RunConfig
 from orchestration.errors import ConfigError, UserError
 
@@ -30,6 +31,7 @@ class Inputs:
     weights: str | None = None
     weights_sha256: str | None = None
     features: str | None = None
+    audit: dict[str, str] = field(default_factory=dict)  # what is known of leaks (verdict.py)
 
     def for_identity(self) -> dict[str, Any]:
         """What takes part in a run's identity: hashes and labels, no paths."""
@@ -59,6 +61,7 @@ def resolve(config: RunConfig) -> Inputs:
         labels=splits.labels_within(faces.labels, split.spec),
         weights=str(path) if path is not None else None,
         weights_sha256=file_sha256(str(path), path.stat().st_mtime_ns) if path is not None else None,
+        audit=verdict.verdict(faces, split, path),
     )
 
 

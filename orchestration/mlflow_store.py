@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration import predictions
+from orchestration.audit_line import audit_line
 from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
 from orchestration.records import ENDED, FIGURES, Member
@@ -125,6 +126,7 @@ class MlflowStore:
             "kind": kind,
             "fingerprint": member.fingerprint,
             "protocol": str(values["data.protocol"]),
+            "audit": audit_line(member.audit),
         }
         title = f"{kind.removesuffix('s')} {title}"
         run_id = self._run(key, title, parent, tags, member.started or time.time())

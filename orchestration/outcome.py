@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestration import figures, plan
+from orchestration.audit_line import audit_line
 from orchestration.console import labels, number, table
 from orchestration.display import displayed
 from orchestration.folder import StudyFolder
@@ -29,7 +30,9 @@ def trials(folder: StudyFolder) -> list[str]:
     lines = [", ".join(f"{count} {status}" for status, count in tally.items())]
     lines += best(folder, plan.ranked(folder)[:BEST_SHOWN])
     lines += failures([m for m in folder.members("trials") if m.status == "failed"])
-    return lines + plan.final_rows(folder)
+    lines += plan.final_rows(folder)
+    audits = sorted({audit_line(m.audit) for m in plan.ranked(folder)})
+    return lines + [f"leaks into test: {line}" for line in audits]
 
 
 def best(folder: StudyFolder, members: list[Member]) -> list[str]:

@@ -26,6 +26,7 @@ class Member:
     reason: str | None = None
     identity: str = ""
     fingerprint: str = ""
+    audit: dict[str, str] = field(default_factory=dict)  # leaks: verdicts and reasons (audit_line.py)
     test: dict[str, float] | None = None
     started: float = 0.0
     ended: float | None = None

@@ -67,6 +67,7 @@ def _run(opened: Opened, member: Member, tracker: Tracker, address: str | None, 
 
 
 def _summary(opened: Opened, member: Member, tracker: Tracker) -> int:
+    from orchestration.audit_line import audit_line
     from orchestration.console import number, scores
 
     metric = opened.study.objective.metric
@@ -76,6 +77,7 @@ def _summary(opened: Opened, member: Member, tracker: Tracker) -> int:
         print(f"best {metric} {number(member.value)}")
     if member.test is not None:
         print(f"test, at the best epoch: {scores(member.test)}")
+        print(f"leaks into test: {audit_line(member.audit)}")
     print(f"results: {opened.folder.storage.root}/{member.name}")
     if tracker.problem:
         print(

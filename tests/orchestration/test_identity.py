@@ -45,6 +45,10 @@ def test_paths_seed_and_storage_take_no_part(
         "train.batch_size=65",
         "train.precision=float64",
         "data.split_seed=1",
+        "data.near_duplicates=ignore",
+        "data.calibration=true",
+        "data.ages=[10, 60]",
+        "data.sampling=lds",
         "data.root=synthetic:301x24",
         "model.gender_head=false",
         "model.backbone.weights=null",
@@ -56,6 +60,13 @@ def test_what_changes_the_experiment_changes_the_identity(
     original = load(f"model.backbone.weights={weights}", space={}).config()
     changed = load(f"model.backbone.weights={weights}", change, space={}).config()
     assert of(changed) != of(original)
+
+
+@pytest.mark.parametrize("setting", ["data.fold=3", "data.folds=benchmark", "data.near_duplicates=together"])
+def test_a_setting_that_the_split_does_not_depend_on_takes_no_part(
+    load: Callable[..., Study], setting: str
+) -> None:
+    assert of(load(setting, space={}).config()) == of(load(space={}).config())
 
 
 def test_other_values_in_the_weights_file_are_another_experiment(
