@@ -14,7 +14,7 @@ from orchestration.config import RunConfig, identity
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.layers import flatten
-from orchestration.records import Member, Records
+from orchestration.records import ENDED_FILE, Member, Records
 from orchestration.run import Task
 from orchestration.storage import FORMAT_VERSION, Storage
 from orchestration.study import Study, dump
@@ -50,8 +50,13 @@ class StudyFolder(Records):
                 )
         header = f"# python -m orchestration.tune --space {self.storage.root}/study.yaml\n"
         body = yaml.safe_dump(mine, sort_keys=False, allow_unicode=True)
+        self.storage.delete(ENDED_FILE)
         self.storage.put_json("inputs.json", hashes)
         self.storage.put("study.yaml", (header + body).encode())
+
+    def done(self) -> None:
+        """Record that the driver did all there was to do: what is left undone then is no interruption."""
+        self.storage.put_json(ENDED_FILE, {"time": time.time()})
 
     def set_aside(self, name: str = "") -> None:
         """For --fresh: move what the folder `name` holds to `.before/` beside the study; nothing is deleted.

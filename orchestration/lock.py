@@ -54,7 +54,7 @@ class Lock:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
             file.seek(0)
             holder = file.read()
@@ -93,10 +93,40 @@ class Lock:
         self.storage.put(self.name, json.dumps(beat).encode())
 
     def _held(self, holder: str) -> str:
+        return f"{self.storage.root}: {_who(holder)} runs this already; wait for it, or stop it first"
+
+
+def _take(file: TextIOWrapper) -> None:
+    """Lock the file. Raises BlockingIOError if another process holds it for more than a look (`holder`)."""
+    for _ in range(3):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.05)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def holder(storage: Storage, name: str = "driver.lock") -> str | None:
+    """Who runs what lies in the folder, such as `process 4711 on node3 since …`; None if nobody does."""
+    data = storage.get(name)
+    if data is None:
+        return None
+    text = data.decode(errors="replace")
+    with contextlib.suppress(ValueError, AttributeError):
+        beat = json.loads(text).get("beat")
+        if beat is not None:
+            return _who(text) if time.time() - float(beat) < STALE_SECONDS else None
+    with (Path(storage.root) / name).open("rb") as file:
         try:
-            who = json.loads(holder)
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who["since"]))
-            words = f"process {who['pid']} on {who['host']} since {since}"
-        except (ValueError, KeyError):
-            words = "another process"
-        return f"{self.storage.root}: {words} runs this already; wait for it, or stop it first"
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _who(text)
+        return None
+
+
+def _who(owner: str) -> str:
+    try:
+        who = json.loads(owner)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who["since"]))
+        return f"process {who['pid']} on {who['host']} since {since}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

@@ -10,6 +10,7 @@ from orchestration.errors import UserError
 from orchestration.storage import Storage
 
 ENDED = ("complete", "pruned", "failed")
+ENDED_FILE = "ended.json"  # left by a driver that did all there was to do
 FIGURES = "figures"  # the folder of a search's figures
 
 

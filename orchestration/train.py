@@ -28,6 +28,7 @@ def train(arguments: argparse.Namespace) -> int:
     from orchestration.config import identity
     from orchestration.lock import Lock
     from orchestration.records import Member
+    from orchestration.stop import StopWatch
     from orchestration.tracking import Tracker
 
     loaded = study_file.load(arguments.space, arguments.overrides)
@@ -36,7 +37,8 @@ def train(arguments: argparse.Namespace) -> int:
     opened = session.open_study(loaded, [config], address)
     digest = identity(config, opened.prepared.inputs(config).for_identity())
     name = f"single/{digest[:8]}-seed{config.seed}{_objective(loaded.objective)}"
-    with Lock(opened.folder.storage.child(name)):
+    own = opened.folder.storage.child(name)
+    with Lock(own), StopWatch(own):
         if arguments.fresh:
             opened.folder.set_aside(name)
         member = opened.folder.member(name) or Member(name, seed=config.seed)

@@ -28,6 +28,7 @@ def tune(arguments: argparse.Namespace) -> int:
     from orchestration import plan, session, space, study_file
     from orchestration.errors import UserError
     from orchestration.lock import Lock
+    from orchestration.stop import StopWatch
     from orchestration.tracking import Tracker
 
     loaded = study_file.load(arguments.space, arguments.overrides)
@@ -36,7 +37,7 @@ def tune(arguments: argparse.Namespace) -> int:
     address = session.address_of(arguments.address)
     opened = session.open_study(loaded, space.input_variants(loaded), address)
     folder = opened.folder
-    with Lock(folder.storage):
+    with Lock(folder.storage), StopWatch(folder.storage):
         if arguments.fresh:
             folder.set_aside()
         folder.begin(opened.prepared.inputs(loaded.config()))
@@ -47,6 +48,7 @@ def tune(arguments: argparse.Namespace) -> int:
 
             lines = [*outcome.trials(folder), *outcome.conclude(folder)] if plan.ranked(folder) else []
             tracker.summary = plan.summary(folder)
+        folder.done()
     return _summary(folder, tracker, lines)
 
 
