@@ -4,12 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.decode import Decoded, decode_all
+import numpy as np
+
+from data.contact import write_contact
+from data.decode import decode_all
 from data.duplicates import Copy, resolve
 from data.errors import DataError
 from data.folder import check_room
+from data.journal import Decoded, Journal
 from data.progress import Progress
 from data.schema import FACES_FILE, Counts, Preparation, Record, Rejected
+from data.spread import Executor
 from data.store import content_hash, write_faces, write_quarantine
 
 
@@ -19,25 +24,30 @@ def build(
     digests: Sequence[str],
     rejected: Sequence[Rejected],
     preparation: Preparation,
-    workers: int,
+    journal: str,
+    executor: Executor,
     bar: type[Progress],
 ) -> tuple[str, Counts]:
-    """Write faces.arrow and quarantine.csv in `folder`; return the content hash and the counts.
+    """Write faces.arrow, quarantine.csv and contact.png in `folder`; return the content hash and the counts.
 
-    `records` are sorted by source; `rejected` are those refused so far. Raises DataError if no image is
-    left, MachineError if the disk is too small.
+    `records` are sorted by source; `rejected` are those refused so far; `journal` says which rows a run that
+    was cut short left there. Raises DataError if no image is left, MachineError if the disk is too small.
     """
     size = preparation.size
     check_room(folder, 2 * len(records) * size * size * 3)  # raw pixels, then their Arrow file
     raw = folder / "pixels.raw"
-    decoded = decode_all(records, size, raw, workers, bar(len(records), "decode", "images"))
+    label = "align" if preparation.align else "decode"
+    progress = bar(len(records), label, "images")
+    decoded = decode_all(records, preparation, raw, Journal(folder / journal), executor, progress)
     kept, dropped = _select(records, digests, decoded, preparation.duplicates)
     rejected = [*rejected, *dropped]
-    counts = _count([copy.record for copy in kept], rejected)
+    counts = _count([copy.record for copy in kept], rejected, decoded)
     if not kept:
         raise DataError(f"no image is left to keep: {reasons(counts)}")
     write_faces(folder / FACES_FILE, raw, kept, size)
+    write_contact(folder, np.memmap(raw, np.uint8, mode="r").reshape(-1, size, size, 3)[: len(kept)])
     raw.unlink()
+    (folder / journal).unlink()
     write_quarantine(folder, rejected)
     return content_hash(folder / FACES_FILE), counts
 
@@ -58,11 +68,12 @@ def _select(
     return kept, broken + dropped
 
 
-def _count(kept: Sequence[Record], rejected: Sequence[Rejected]) -> Counts:
+def _count(kept: Sequence[Record], rejected: Sequence[Rejected], decoded: Sequence[Decoded]) -> Counts:
     genders = Counter(r.gender or "unknown" for r in kept)
     return Counts(
         read=len(kept) + len(rejected),
         kept=len(kept),
         quarantined=dict(Counter(sorted(r.reason for r in rejected))),
         gender={name: genders[name] for name in ("M", "F", "unknown")},
+        notes=dict(Counter(sorted(d.note for d in decoded if d.note))),
     )

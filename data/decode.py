@@ -1,19 +1,14 @@
 """Images to prepared pixels, in parallel, each at its row of one raw file.
 
-Workers write where they decode, so no image travels between processes, and with plain writes: a full
-disk is then an error that can be reported, where a memory map would be killed by a bus error.
+Workers on this machine write where they decode, so no image travels between processes, and with plain
+writes: a full disk is then an error that can be reported, where a memory map would be killed by a bus error.
+Workers elsewhere send the pixels here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,113 +17,104 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data.errors import MachineError
+from data.align import align
+from data.errors import Unusable
+from data.journal import Decoded, Journal
 from data.progress import Progress
-from data.schema import Record
+from data.schema import Preparation, Record
+from data.spread import Executor
 
 _CHUNK = 64  # images per task: some 50 ms of work
-_INLINE = 256  # below this many images, starting processes costs more than it saves
-
-Source = Path | NDArray[np.uint8]
+_ALIGNED_CHUNK = 16  # a detector takes longer
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """The SHA-256 of an image's prepared pixels, or the reason why there are none."""
+class Chunk:
+    """Consecutive records, the first of them row `start`."""
 
-    pixel_hash: str
-    reason: str
+    start: int
+    records: list[Record]
 
 
 def decode_all(
-    records: Sequence[Record], size: int, raw: Path, workers: int, progress: Progress
+    records: Sequence[Record],
+    preparation: Preparation,
+    raw: Path,
+    journal: Journal,
+    executor: Executor,
+    progress: Progress,
 ) -> list[Decoded]:
     """Write the pixels [size, size, 3] uint8 of each record at its row of `raw`; return one result per row.
 
-    A row that can't be decoded is zeros. Raises MachineError when a worker is killed.
+    A row that can't be decoded is zeros. What `journal` notes as done stays. Raises MachineError when a
+    worker is lost.
     """
-    sources: list[Source] = [_source(record) for record in records]
-    starts = range(0, len(sources), _CHUNK)
-    chunks = (sources[start : start + _CHUNK] for start in starts)
-    work = partial(_decode_chunk, size=size, raw=raw)
     raw.touch()
-    results: list[Decoded] = []
-    if workers == 1 or len(records) < _INLINE:
-        return _collect(map(work, starts, chunks), results, progress)
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of the caller's threads
-    try:
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_enter_worker) as pool:
-            try:
-                return _collect(pool.map(work, starts, chunks), results, progress)
-            except BaseException:  # Ctrl-C, full disk: don't decode the rest before saying so
-                pool.shutdown(cancel_futures=True)
-                raise
-    except BrokenProcessPool:
-        raise MachineError(
-            f"a decoding process was killed after {len(results)} of {len(records)} images, as happens when "
-            "memory runs out; try fewer --workers"
-        ) from None
-
-
-def _source(record: Record) -> Source:
-    if record.pixels is not None:
-        return record.pixels
-    assert record.path is not None, f"{record.source} has neither path nor pixels"
-    return record.path
-
-
-def _collect(chunks: Iterator[list[Decoded]], results: list[Decoded], progress: Progress) -> list[Decoded]:
-    for chunk in chunks:
-        results += chunk
-        progress.advance(len(chunk))
+    size = _ALIGNED_CHUNK if preparation.align else _CHUNK
+    done = journal.done(raw, preparation.size**2 * 3)
+    chunks = [Chunk(start, list(records[start : start + size])) for start in range(0, len(records), size)]
+    left = [chunk for chunk in chunks if len(done.get(chunk.start, ())) != len(chunk.records)]
+    progress.skip(len(records) - sum(len(chunk.records) for chunk in left))
+    work = partial(_decode_here, raw=raw) if executor.here else _decode_chunk
+    for start, rows, pixels in executor.map(partial(work, preparation=preparation), left):
+        if pixels is not None:
+            _write(raw, start, pixels)
+        journal.add(start, rows)
+        done[start] = rows
+        progress.advance(len(rows))
     progress.close()
-    return results
+    return [row for chunk in chunks for row in done[chunk.start]]
 
 
-def _enter_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when it does: a killed parent closes no queue."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    sentinel = parent
-
-    def end_with_parent() -> None:
-        sentinel.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+def _decode_here(
+    chunk: Chunk, preparation: Preparation, raw: Path
+) -> tuple[int, list[Decoded], NDArray[np.uint8] | None]:
+    start, rows, pixels = _decode_chunk(chunk, preparation)
+    _write(raw, start, pixels)
+    return start, rows, None
 
 
-def _decode_chunk(start: int, sources: list[Source], size: int, raw: Path) -> list[Decoded]:
-    pixels = np.zeros((len(sources), size, size, 3), np.uint8)
-    results = [_decode(source, row) for source, row in zip(sources, pixels, strict=True)]
+def _write(raw: Path, start: int, pixels: NDArray[np.uint8]) -> None:
     with raw.open("r+b") as file:
         file.seek(start * pixels[0].nbytes)
-        file.write(pixels.data)
-    return results
+        file.write(np.ascontiguousarray(pixels).data)
 
 
-def _decode(source: Source, row: NDArray[np.uint8]) -> Decoded:
+def _decode_chunk(chunk: Chunk, preparation: Preparation) -> tuple[int, list[Decoded], NDArray[np.uint8]]:
+    size = preparation.size
+    pixels = np.zeros((len(chunk.records), size, size, 3), np.uint8)
+    rows = [_decode(record, row, preparation) for record, row in zip(chunk.records, pixels, strict=True)]
+    return chunk.start, rows, pixels
+
+
+def _decode(record: Record, row: NDArray[np.uint8], preparation: Preparation) -> Decoded:
     """Fill `row` [size, size, 3] with the prepared image."""
-    if isinstance(source, Path):
-        if source.stat().st_size == 0:
-            return Decoded("", "file is empty")
-        try:
-            with Image.open(source) as image:
-                _fill(row, image)
-        except UnidentifiedImageError:
-            return Decoded("", "file is not an image")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return Decoded("", "image is truncated or damaged")
-    else:
-        _fill(row, Image.fromarray(source))
-    return Decoded(hashlib.sha256(row.data).hexdigest(), "")
+    size, note = preparation.size, ""
+    try:
+        picture = _picture(record)
+        if preparation.align is None:
+            row[...] = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+        else:
+            row[...], note = align(picture, size, preparation.align, record.landmarks, record.box)
+    except Unusable as reason:
+        return Decoded("", str(reason))
+    return Decoded(hashlib.sha256(row.data).hexdigest(), "", note)
 
 
-def _fill(row: NDArray[np.uint8], image: Image.Image) -> None:
-    size = (row.shape[1], row.shape[0])
-    upright = _rgb(ImageOps.exif_transpose(image))
-    row[...] = np.asarray(upright.resize(size, Image.Resampling.BILINEAR))
+def _picture(record: Record) -> Image.Image:
+    """Return the picture of a record, upright and RGB; raises Unusable."""
+    if record.pixels is not None:
+        return Image.fromarray(record.pixels)
+    assert record.path is not None, f"{record.source} has neither path nor pixels"
+    try:
+        if record.path.stat().st_size == 0:
+            raise Unusable("file is empty")
+        with Image.open(record.path) as image:
+            return _rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise Unusable("file is not an image") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise Unusable("image is truncated or damaged") from None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -14,6 +14,14 @@ class MachineError(Exception):
     """The machine gave out: a full disk, a worker killed for memory (exit code 3)."""
 
 
+class DiskError(MachineError):
+    """A full or failing disk."""
+
+
+class Unusable(Exception):
+    """An image that can't be used; the message is its reason in quarantine.csv."""
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return ` Did you mean 'NAME'?` for the nearest of `allowed`, or an empty string."""
     import difflib

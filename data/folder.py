@@ -4,11 +4,11 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-from data.errors import DataError, MachineError
+from data.errors import DataError, DiskError, MachineError
 from data.schema import FACES_FILE, MANIFEST_FILE, Manifest
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -46,14 +46,26 @@ def up_to_date(out: Path, fingerprint: str) -> Manifest | None:
 
 
 @contextmanager
-def built(out: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `out` that becomes `out` if the block ends well, and vanishes if not.
+def built(out: Path, journal: str) -> Iterator[Path]:
+    """Yield a folder beside `out` that becomes `out` if the block ends well, and vanishes if not.
 
-    Raises MachineError where the disk is full or does not let write.
+    The folder is empty, or the one that a run left which was cut short (killed, Ctrl-C, a lost worker) with
+    the file `journal` in it. Raises MachineError where the disk is full or does not let write.
     """
-    with scratch(out, "partial") as partial:
-        yield partial
-        _swap(partial, out)
+    partial = _sibling(out, "partial")
+    keep = False
+    try:
+        with _disk_words(out):
+            _adopt(out, journal, partial)
+            partial.mkdir(parents=True, exist_ok=True)
+            yield partial
+            _swap(partial, out)
+    except (KeyboardInterrupt, MachineError) as error:
+        keep = not isinstance(error, DiskError) and (partial / journal).is_file()
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -61,14 +73,21 @@ def scratch(out: Path, kind: str) -> Iterator[Path]:
     """Yield an empty folder of this kind beside `out`, which vanishes with the block. Raises as `built`."""
     path = _sibling(out, kind)
     try:
-        path.mkdir(parents=True)
-        yield path
-    except OSError as error:
-        if error.errno in _FULL:
-            raise MachineError(f"{out.parent}: no room left for the data set ({error.strerror})") from None
-        raise MachineError(f"{error.filename or out.parent}: {error.strerror or error}") from None
+        with _disk_words(out):
+            path.mkdir(parents=True)
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _disk_words(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskError(f"{out.parent}: no room left for the data set ({error.strerror})") from None
+        raise DiskError(f"{error.filename or out.parent}: {error.strerror or error}") from None
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -80,16 +99,41 @@ def check_room(folder: Path, needed: int) -> None:
         )
 
 
-def clear_stale(out: Path) -> None:
-    """Remove what killed runs left beside `out`; bring back a data set whose replacement was cut short."""
-    for left in sorted(out.parent.glob(f".{escape(out.name)}.*-*")):
-        kind, _, pid = left.name.removeprefix(f".{out.name}.").rpartition("-")
-        if kind not in {"partial", "source", "old"} or not pid.isdigit() or _alive(int(pid)):
-            continue
-        if kind == "old" and not out.exists():
-            left.rename(out)
-        else:
+def bring_back(out: Path) -> None:
+    """Bring back a data set whose replacement was cut short; remove what a cut run unpacked."""
+    for left in _left(out, {"old", "source"}):
+        if out.exists() or ".old-" not in left.name:
             shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.rename(out)
+
+
+def clear_stale(out: Path) -> None:
+    """Remove what runs that were cut short left beside `out`."""
+    for left in _left(out, {"partial"}):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _adopt(out: Path, journal: str, partial: Path) -> None:
+    """Make `partial` of a folder that was left with this journal, if there is one; remove the others."""
+    if not (partial / journal).is_file():  # what this process left
+        shutil.rmtree(partial, ignore_errors=True)
+    for left in _left(out, {"partial"}):
+        if (left / journal).is_file():
+            with suppress(FileNotFoundError):  # another run was faster
+                left.rename(partial)
+                break
+    clear_stale(out)
+
+
+def _left(out: Path, kinds: set[str]) -> list[Path]:
+    """Return the folders of these kinds beside `out` whose process is gone."""
+    found = []
+    for path in sorted(out.parent.glob(f".{escape(out.name)}.*-*")):
+        kind, _, pid = path.name.removeprefix(f".{out.name}.").rpartition("-")
+        if kind in kinds and pid.isdigit() and not _alive(int(pid)):
+            found.append(path)
+    return found
 
 
 def _swap(partial: Path, out: Path) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from data.schema import Manifest, Record, Rejected
+    from data.schema import Alignment, Manifest, Record, Rejected
+    from data.spread import Executor
 
 # What fits each data set next: a space, and what its protocol or labels ask for. The paper's data set has
 # the paper's set-up; the others begin with a frozen backbone.
@@ -49,24 +50,30 @@ def prepare(
     duplicates: str = "drop",
     workers: int | None = None,
     progress: bool = True,
+    align: Alignment | None = None,
+    executor: Executor | None = None,
 ) -> Manifest:
     """Prepare the data set in `source` with `size` × `size` pixels at `out`; return its manifest.
 
-    `duplicates` is "drop" or "keep". `workers` processes decode, by default one per core. `progress` shows
-    lines on stderr. Raises DataError for what the user can mend, MachineError for a full disk.
+    `duplicates` is "drop" or "keep". `workers` processes decode, by default one per core, or `executor` does
+    it where its workers are, which must see `source` under the same path. `progress` shows lines on stderr.
+    A run that was cut short goes on where it was. Raises DataError for what the user can mend, MachineError
+    for a full disk.
     """
     from data import folder
     from data.archives import opened
     from data.build import build
     from data.hashing import hash_sources
+    from data.journal import journal_name
     from data.progress import Progress, Silent
     from data.readers.layout import label_set
     from data.schema import MANIFEST_FILE, Manifest, Preparation, fingerprint
+    from data.spread import Processes
 
     _check(size, duplicates, workers)
     workers = workers or _cores()
     out = out.expanduser().resolve()
-    folder.clear_stale(out)
+    folder.bring_back(out)
     folder.check_replaceable(out, reader_name)
     reader, source = _reader(reader_name), source.expanduser()
     bar = Progress if progress else Silent
@@ -76,17 +83,20 @@ def prepare(
         labels, warning = label_set(getattr(reader, "PUBLISHED", ()), records)
         if warning:
             print(f"warning: {warning}", file=sys.stderr)
-        preparation = Preparation(size, duplicates=duplicates)
+        _check_landmarks(reader_name, records, align)
+        preparation = Preparation(size, align, duplicates)
         name = fingerprint(records, digests, preparation)
         present = folder.up_to_date(out, name)
         if present:
+            folder.clear_stale(out)
             print(f"up to date: {out}", file=sys.stderr)
             return present
-        with folder.built(out) as partial:
-            content, counts = build(
-                partial, records, digests, rejected + unreadable, preparation, workers, bar
+        journal, executor = journal_name(name), executor or Processes(workers)
+        with folder.built(out, journal) as partial:
+            found = build(
+                partial, records, digests, rejected + unreadable, preparation, journal, executor, bar
             )
-            manifest = Manifest(out.name, reader_name, name, content, counts, labels, size, preparation)
+            manifest = Manifest(out.name, reader_name, name, *found, labels, size, preparation)
             (partial / MANIFEST_FILE).write_text(manifest.to_json())
     return manifest
 
@@ -101,6 +111,16 @@ def _check(size: int, duplicates: str, workers: int | None) -> None:
         raise DataError(f"duplicates must be drop or keep. Received: {duplicates!r}.{hint}")
     if workers is not None and workers < 1:
         raise DataError(f"workers must be at least 1. Received: {workers}")
+
+
+def _check_landmarks(reader_name: str, records: Sequence[Record], align: Alignment | None) -> None:
+    from data.errors import DataError
+
+    if align and align.method == "landmarks" and not any(record.landmarks for record in records):
+        raise DataError(
+            f"--align landmarks: there are no landmarks in this {reader_name} source (FG-NET has them in "
+            "points/*.pts); --align mtcnn finds faces by itself"
+        )
 
 
 def _cores() -> int:
@@ -130,22 +150,29 @@ def _read(reader: ModuleType, source: Path, refused: list[Rejected]) -> tuple[li
 
 def _summary(manifest: Manifest, out: Path) -> str:
     from data.build import reasons
+    from data.contact import CONTACT_FILE
 
     counts = manifest.counts
+    notes = "".join(f"{count:,} × {note}\n" for note, count in counts.notes.items())
     genders = ", ".join(f"{name} {count:,}" for name, count in counts.gender.items())
     labels = manifest.labels
     return (
         f"{out}: {counts.kept:,} of {counts.read:,} images ({genders}), "
         f"{len(labels)} ages from {labels[0]} to {labels[-1]}\n"
         f"quarantined: {reasons(counts)} (see {out / 'quarantine.csv'})\n"
+        f"{notes}look at some of them: {out / CONTACT_FILE}\n"
         f"next: python -m orchestration.tune --space {NEXT[manifest.reader].format(shlex.quote(out.name))}"
         f" data.root={shlex.quote(str(out))}"
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Return the arguments of the command called `prog`."""
     parser = argparse.ArgumentParser(
-        prog="python -m data.prepare", description=(__doc__ or "").splitlines()[0]
+        prog=prog,
+        description=(__doc__ or "").splitlines()[0],
+        epilog="On a Ray cluster: python -m orchestration.prepare … --address auto. A run that was cut short "
+        "(Ctrl-C, a kill, a reboot) goes on where it was when the same command is given again.",
     )
     parser.add_argument("reader", metavar="READER", help=f"layout of the source: {', '.join(READERS)}")
     parser.add_argument(
@@ -163,24 +190,69 @@ def _parser() -> argparse.ArgumentParser:
         default="drop",
         help="copies of an image: drop them by the rules of data/duplicates.py, or keep all (default drop)",
     )
-    parser.add_argument("--workers", type=int, help="decoding processes (default: one per core)")
+    parser.add_argument(
+        "--align",
+        default="none",
+        metavar="HOW",
+        help="none: the whole picture, resized; best for pictures cut close to the face (UTKFace's chips). "
+        'mtcnn: faces are found and put in ArcFace\'s place; needs pip install ".[align]". landmarks: the '
+        "same by the data set's own points (FG-NET). Pictures without a face, or with too small a one, are "
+        "quarantined (default none)",
+    )
+    parser.add_argument(
+        "--margin",
+        metavar="HOW",
+        help="aligned faces: arcface, eyes 31 %% of the side apart, chin and hair are cut; wide, 22 %%, the "
+        "whole head (default arcface)",
+    )
+    parser.add_argument(
+        "--several",
+        metavar="WHICH",
+        help="of several faces: central, the greatest area less twice the squared distance from the centre; "
+        "largest; or reject the picture. Where the data set says where its face is, that one is taken "
+        "(default central)",
+    )
+    parser.add_argument(
+        "--min-face",
+        type=int,
+        metavar="PIXELS",
+        help="least side of a face's ArcFace square in the source (default 32)",
+    )
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     return parser
+
+
+def run(args: argparse.Namespace, executor: Executor | None = None) -> None:
+    """Prepare what the arguments name and say what came of it. Raises as `prepare`."""
+    from data.align import alignment
+
+    align = alignment(args.align, args.margin, args.several, args.min_face)
+    manifest = prepare(
+        args.reader,
+        args.source,
+        args.out,
+        args.size,
+        args.duplicates,
+        args.workers,
+        align=align,
+        executor=executor,
+    )
+    print(_summary(manifest, args.out))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 2 the user's mistake, 3 the machine's, 130 Ctrl-C."""
-    args = _parser().parse_args(arguments)
+    args = parser("python -m data.prepare").parse_args(arguments)
     from data.errors import DataError, MachineError
 
     try:
-        manifest = prepare(args.reader, args.source, args.out, args.size, args.duplicates, args.workers)
+        run(args)
     except (DataError, MachineError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, DataError) else 3
     except KeyboardInterrupt:
-        print("stopped; nothing was left behind", file=sys.stderr)
+        print("stopped; the same command goes on where it was", file=sys.stderr)
         return 130
-    print(_summary(manifest, args.out))
     return 0
 
 

@@ -9,7 +9,7 @@ class Progress:
 
     def __init__(self, total: int, label: str, unit: str) -> None:
         self.total, self.label, self.unit = total, label, unit
-        self.done = 0
+        self.done = self._skipped = 0
         self._terminal = sys.stderr.isatty()
         self._start = self._shown = time.monotonic()
 
@@ -21,13 +21,18 @@ class Progress:
             self._shown = now
             self._show(now)
 
+    def skip(self, n: int) -> None:
+        """Count n that were done before; they don't enter the rate."""
+        self.done += n
+        self._skipped += n
+
     def close(self) -> None:
         """Show the last count and end the line."""
         self._show(time.monotonic(), end="\n")
 
     def _show(self, now: float, end: str = "") -> None:
-        rate = self.done / max(now - self._start, 1e-6)
-        left = f", {(self.total - self.done) / rate:.0f} s left" if 0 < self.done < self.total else ""
+        rate = (self.done - self._skipped) / max(now - self._start, 1e-6)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
         line = f"{self.label}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f}/s{left}"
         if self._terminal:
             print(f"\r{line}\x1b[K", end=end, file=sys.stderr, flush=True)

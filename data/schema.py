@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ class Record:
     """One labelled image as a reader found it; `age` in years, `source` a posix path in the source folder.
 
     `landmarks` are the centres of the left and the right eye (as seen), the tip of the nose, the left and
-    the right corner of the mouth; `box` is left, top, right, bottom of the face. Both in pixels of the image.
+    the right corner of the mouth; `box` is left, top, right, bottom of the face. Both in pixels of the image
+    as it is seen, turned upright.
     """
 
     source: str
@@ -54,23 +55,39 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """How faces are brought to their place; data/align.py says what the choices do."""
+
+    method: str  # mtcnn or landmarks
+    margin: str  # how large the face is drawn
+    min_face: int  # pixels: the least side of ArcFace's square in the source
+    several: str = ""  # which face is meant, where a detector finds several
+    detector: str = ""  # package and version that found the faces
+
+
+@dataclass(frozen=True)
 class Preparation:
     """Every choice that changes pixels or membership. All of them enter the fingerprint."""
 
     size: int  # pixels a side
-    align: str = "none"
+    align: Alignment | None = None  # None: the whole picture, resized
     duplicates: str = "drop"
     filter: str = "bilinear"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Images read = kept + all quarantined. `gender` counts the kept ones as M, F and unknown."""
+    """Images read = kept + all quarantined. `gender` counts the kept ones as M, F and unknown.
+
+    `notes` counts images, kept or not, of which something is worth knowing, such as that one of several
+    faces was taken.
+    """
 
     read: int
     kept: int
     quarantined: dict[str, int] = field(default_factory=dict)
     gender: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,9 @@ class Manifest:
             )
         try:
             content["counts"] = Counts(**content["counts"])
-            content["preparation"] = Preparation(**content["preparation"])
+            align = content["preparation"].pop("align")
+            align = Alignment(**align) if isinstance(align, dict) else None
+            content["preparation"] = Preparation(align=align, **content["preparation"])
             content["labels"] = tuple(content["labels"])
             return cls(**content)
         except (TypeError, KeyError) as error:
@@ -143,10 +162,15 @@ def fingerprint(records: Sequence[Record], digests: Sequence[str], preparation: 
     """Return the SHA-256 (hex) that names a data set before anything is decoded.
 
     `digests[i]` is the SHA-256 of the source bytes of `records[i]`. The result depends on paths,
-    bytes, labels, preparation and format version; not on order, decoder or number of cores.
+    bytes, labels, preparation and format version; not on order, decoder or number of cores. Places of faces
+    count where faces are aligned.
     """
+    choices = asdict(preparation)
+    if preparation.align is None:
+        choices["align"] = "none"
+        records = [replace(record, landmarks=None, box=None) for record in records]
     lines = sorted(json.dumps(_named(r, digest)) for r, digest in zip(records, digests, strict=True))
-    head = json.dumps([FORMAT_VERSION, asdict(preparation)], sort_keys=True)
+    head = json.dumps([FORMAT_VERSION, choices], sort_keys=True)
     return hashlib.sha256("\n".join([head, *lines]).encode()).hexdigest()
 
 

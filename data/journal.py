@@ -1,0 +1,74 @@
+"""Which rows of an unfinished data set are there: what lets a killed preparation go on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import BinaryIO
+
+_DECODERS = (
+    "pillow",
+    "opencv-python-headless",
+    "onnxruntime",
+)  # whose versions may change pixels but not the fingerprint
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The SHA-256 of an image's prepared pixels, or the reason why there are none; a note worth counting."""
+
+    pixel_hash: str
+    reason: str
+    note: str = ""
+
+
+def journal_name(fingerprint: str) -> str:
+    """Return the name of the journal of a data set made by the decoders installed here."""
+    versions = [_version(package) for package in _DECODERS]
+    return f"{hashlib.sha256(json.dumps([fingerprint, *versions]).encode()).hexdigest()[:16]}.rows"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+class Journal:
+    """Runs of rows whose pixels have been written: one line each, appended when they have."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal at `path`, new or left by a run that was cut short."""
+        self._path = path
+        path.touch()
+
+    def add(self, start: int, rows: Sequence[Decoded]) -> None:
+        """Note that `rows`, the first of them row `start`, have been written."""
+        with self._path.open("a") as file:
+            file.write(json.dumps([start, [list(asdict(row).values()) for row in rows]]) + "\n")
+
+    def done(self, raw: Path, stride: int) -> dict[int, list[Decoded]]:
+        """Return the noted runs by first row, where pixels, `stride` bytes a row of `raw`, are as noted."""
+        runs = {}
+        for line in self._path.read_text().splitlines():
+            try:
+                start, rows = json.loads(line)
+            except ValueError:  # the run was killed within the line
+                break
+            runs[start] = [Decoded(*row) for row in rows]
+        with raw.open("rb") as pixels:
+            return {start: rows for start, rows in runs.items() if _as_noted(pixels, start, rows, stride)}
+
+
+def _as_noted(pixels: BinaryIO, start: int, rows: Sequence[Decoded], stride: int) -> bool:
+    pixels.seek(start * stride)
+    content = pixels.read(len(rows) * stride)
+    hashes = (hashlib.sha256(content[at : at + stride]).hexdigest() for at in range(0, len(content), stride))
+    return len(content) == len(rows) * stride and all(
+        row.reason or row.pixel_hash == seen for row, seen in zip(rows, hashes, strict=True)
+    )
