@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,12 +57,13 @@ def decode_all(
     left = [chunk for chunk in chunks if len(done.get(chunk.start, ())) != len(chunk.records)]
     progress.skip(len(records) - sum(len(chunk.records) for chunk in left))
     work = partial(_decode_here, raw=raw) if executor.here else _decode_chunk
-    for start, rows, pixels in executor.map(partial(work, preparation=preparation), left):
-        if pixels is not None:
-            _write(raw, start, pixels)
-        journal.add(start, rows)
-        done[start] = rows
-        progress.advance(len(rows))
+    with closing(executor.map(partial(work, preparation=preparation), left)) as results:
+        for start, rows, pixels in results:
+            if pixels is not None:
+                _write(raw, start, pixels)
+            journal.add(start, rows)
+            done[start] = rows
+            progress.advance(len(rows))
     progress.close()
     return [row for chunk in chunks for row in done[chunk.start]]
 

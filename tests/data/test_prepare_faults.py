@@ -1,13 +1,15 @@
 """Preparing is cut short: by a kill, by a full disk. No half data set may be taken for a whole one."""
 
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -50,18 +52,18 @@ def _gone(group: int) -> bool:
 
 @pytest.fixture
 def running(tmp_path: Path, table: Callable[..., Path]) -> subprocess.Popen[bytes]:
-    """A run with two workers that has decoded some of 300 pictures (links to source/big.jpg) for `out`."""
-    source = table([(f"{i:03d}.jpg", "30", "M", "") for i in range(300)])
-    Image.new("RGB", (1200, 1200)).save(source.parent / "big.jpg")
-    for i in range(300):
+    """A run with two workers that has decoded some of 700 pictures (links to source/big.jpg) for `out`."""
+    source = table([(f"{i:03d}.jpg", "30", "M", "") for i in range(700)])
+    Image.new("RGB", (400, 400)).save(source.parent / "big.jpg")
+    for i in range(700):
         (source.parent / f"{i:03d}.jpg").symlink_to(source.parent / "big.jpg")
     command = _command(source, tmp_path / "out", "--workers", "2", "--duplicates", "keep")
     run = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
-    _wait(lambda: any(raw.stat().st_size for raw in tmp_path.glob(".out.partial-*/pixels.raw")))
+    _wait(lambda: any(journal.stat().st_size for journal in tmp_path.glob(".out.partial-*/*.rows")))
     return run
 
 
-def test_a_killed_run_leaves_no_data_set_and_no_process_and_the_next_run_cleans_up(
+def test_a_killed_run_leaves_no_data_set_and_no_process_and_other_choices_start_over(
     tmp_path: Path, running: subprocess.Popen[bytes]
 ) -> None:
     running.kill()
@@ -75,15 +77,51 @@ def test_a_killed_run_leaves_no_data_set_and_no_process_and_the_next_run_cleans_
 
     Image.new("RGB", (20, 20)).save(source / "big.jpg")
     prepare("table", source / "people.csv", out, size=16, duplicates="keep", workers=1, progress=False)
-    assert len(Faces.open(out)) == 300
+    assert len(Faces.open(out)) == 700
     assert not list(tmp_path.glob(".out.*"))
 
 
-def test_ctrl_c_is_exit_code_130_and_leaves_nothing(tmp_path: Path, running: subprocess.Popen[bytes]) -> None:
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the run and its workers
-    assert running.wait() == 130
+class Watched:
+    """Works in this process, and knows which rows its work began with."""
+
+    here = True
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Generator[Any, None, None]:
+        self.starts = [chunk.start for chunk in items]
+        yield from map(function, items)
+
+
+@pytest.mark.parametrize(("cut", "damaged"), [(signal.SIGKILL, True), (signal.SIGINT, False)])
+def test_a_run_that_was_cut_short_goes_on_where_it_was(
+    tmp_path: Path, running: subprocess.Popen[bytes], cut: signal.Signals, damaged: bool
+) -> None:
+    os.killpg(running.pid, cut)
+    assert running.wait() == (130 if cut == signal.SIGINT else -cut)
     _wait(lambda: _gone(running.pid))
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    (partial,) = tmp_path.glob(".out.partial-*")
+    (journal,) = partial.glob("*.rows")
+    done = [json.loads(line)[0] for line in journal.read_text().splitlines()]
+    assert 0 < len(done) < 11
+    if damaged:
+        with (partial / "pixels.raw").open("r+b") as raw:
+            raw.seek(10)
+            raw.write(b"damage")
+        with journal.open("a") as file:
+            file.write("[640, [[")  # as if killed while it wrote
+        done.remove(0)
+    executor, source = Watched(), tmp_path / "source" / "people.csv"
+    options = {"duplicates": "keep", "progress": False}
+    again = prepare("table", source, tmp_path / "out", executor=executor, **options)  # type: ignore[arg-type]
+    assert executor.starts == [start for start in range(0, 700, 64) if start not in done]
+    whole = prepare("table", source, tmp_path / "whole", workers=1, **options)  # type: ignore[arg-type]
+    assert again.content_hash == whole.content_hash
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source", "whole"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "contact.png", "faces.arrow", "manifest.json", "quarantine.csv",
+    }  # fmt: skip
 
 
 def test_a_replacement_cut_between_its_two_renames_brings_the_old_data_set_back(
