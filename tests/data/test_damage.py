@@ -223,14 +223,17 @@ def test_a_data_set_that_another_run_puts_there_at_the_last_moment_is_replaced(
         return there
 
     monkeypatch.setattr(Path, "exists", looked)
-    with folder.built(out) as partial:
+    with folder.built(out, "x.rows") as partial:
         (partial / "mine").touch()
     assert [path.name for path in out.iterdir()] == ["mine"]
 
 
 def test_a_target_that_cannot_be_written_is_the_machine_s_fault(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(MachineError, match="Not a directory"), folder.built(tmp_path / "file" / "out"):
+    with (
+        pytest.raises(MachineError, match="Not a directory"),
+        folder.built(tmp_path / "file" / "out", "x.rows"),
+    ):
         pass
 
 
