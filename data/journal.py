@@ -45,7 +45,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open the journal at `path`, new or left by a run that was cut short."""
         self._path = path
-        path.touch()
+        with path.open("a+b") as file:
+            if file.tell() and path.read_bytes()[-1:] != b"\n":  # the run was killed within a line
+                file.write(b"\n")
 
     def add(self, start: int, rows: Sequence[Decoded]) -> None:
         """Note that `rows`, the first of them row `start`, have been written."""
@@ -58,8 +60,8 @@ class Journal:
         for line in self._path.read_text().splitlines():
             try:
                 start, rows = json.loads(line)
-            except ValueError:  # the run was killed within the line
-                break
+            except ValueError:
+                continue
             runs[start] = [Decoded(*row) for row in rows]
         with raw.open("rb") as pixels:
             return {start: rows for start, rows in runs.items() if _as_noted(pixels, start, rows, stride)}

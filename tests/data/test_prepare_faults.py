@@ -103,14 +103,14 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(
     _wait(lambda: _gone(running.pid))
     (partial,) = tmp_path.glob(".out.partial-*")
     (journal,) = partial.glob("*.rows")
-    done = [json.loads(line)[0] for line in journal.read_text().splitlines()]
+    done = [json.loads(line)[0] for line in journal.read_text().split("\n")[:-1]]
     assert 0 < len(done) < 11
     if damaged:
         with (partial / "pixels.raw").open("r+b") as raw:
             raw.seek(10)
             raw.write(b"damage")
         with journal.open("a") as file:
-            file.write("[640, [[")  # as if killed while it wrote
+            file.write("[640, [[")  # as happens to one that is killed while it writes
         done.remove(0)
     executor, source = Watched(), tmp_path / "source" / "people.csv"
     options = {"duplicates": "keep", "progress": False}
