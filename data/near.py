@@ -3,7 +3,7 @@
 Two pictures are near when their 63-bit perceptual hashes (signs of the lowest cosine coefficients around
 their median) differ in at most BITS bits and their 16 × 16 grey thumbnails correlate with at least LIKENESS.
 Both limits were set by looking at pairs of UTKFace (docs/log.md): all 29 pairs at 6 bits within them are one
-photograph, while below that correlation, or at 8 bits, different people begin.
+photograph, while soon below that correlation, or at 8 bits, different people begin. Another crop is not found.
 """
 
 from __future__ import annotations
