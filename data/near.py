@@ -1,9 +1,9 @@
-"""Pictures that are nearly the same: one photograph saved, cropped or toned twice.
+"""Pictures that are nearly the same: one photograph saved or toned twice.
 
 Two pictures are near when their 63-bit perceptual hashes (signs of the lowest cosine coefficients around
 their median) differ in at most BITS bits and their 16 × 16 grey thumbnails correlate with at least LIKENESS.
 Both limits were set by looking at pairs of UTKFace (docs/log.md): all 29 pairs at 6 bits within them are one
-photograph, while soon below that correlation, or at 8 bits, different people begin. Another crop is not found.
+photograph, while below 0.96, or at 8 bits, different people begin. Other crops are missed.
 """
 
 from __future__ import annotations
