@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from data.progress import Progress
 from data.schema import Record, Rejected
 
+_CHUNK = 64  # images per task: handing one over takes longer than hashing a small file
+
 
 def hash_sources(
     records: Sequence[Record], workers: int, progress: Progress
@@ -16,8 +18,10 @@ def hash_sources(
     digests: list[str] = []
     rejected: list[Rejected] = []
     # Threads will do: reading and hashing both release the interpreter's lock.
+    chunks = [records[start : start + _CHUNK] for start in range(0, len(records), _CHUNK)]
     with ThreadPoolExecutor(workers) as pool:
-        for record, (digest, reason) in zip(records, pool.map(_digest, records), strict=True):
+        results = (result for chunk in pool.map(_digests, chunks) for result in chunk)
+        for record, (digest, reason) in zip(records, results, strict=True):
             progress.advance()
             if reason:
                 rejected.append(Rejected(record.source, reason))
@@ -26,6 +30,10 @@ def hash_sources(
                 digests.append(digest)
     progress.close()
     return found, digests, rejected
+
+
+def _digests(records: Sequence[Record]) -> list[tuple[str, str]]:
+    return [_digest(record) for record in records]
 
 
 def _digest(record: Record) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from data.hashing import hash_sources
 from data.prepare import prepare
 from data.progress import Silent
 from data.protocols import Spec
-from data.readers import utkface
+from data.readers import fgnet, utkface
 from data.schema import Record, Rejected
 from data.splits import make
 
@@ -25,6 +25,16 @@ def test_fgnet_is_1002_images_of_82_people(real_faces: Path, tmp_path: Path) -> 
     assert np.bincount(faces.genders).tolist() == [571, 431]
     split = make(faces, Spec("subject_exclusive"))
     assert all(abs(len(part) - share * 1002) < 30 for part, share in ((split.train, 0.6), (split.val, 0.2)))
+
+
+def test_every_landmark_of_fgnet_is_on_its_face(real_faces: Path) -> None:
+    found = [item.landmarks for item in fgnet.read(real_faces / "fgnet") if isinstance(item, Record)]
+    points = np.array(found)  # fails where an image has none
+    assert points.shape == (1002, 5, 2)
+    left, right, mouth = points[:, 0], points[:, 1], points[:, 3:].mean(axis=1)
+    along, down = right - left, mouth - (left + right) / 2
+    assert (along[:, 0] > 0).all()
+    assert (along[:, 0] * down[:, 1] > along[:, 1] * down[:, 0]).all()  # however the head is tilted
 
 
 def test_utkface_names_and_labels(real_faces: Path) -> None:
