@@ -9,6 +9,10 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestration.session import Opened
 
 DONE, NOTHING, USER, MACHINE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -28,9 +32,21 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--fresh", action="store_true", help="set an existing study folder aside and start over"
     )
+    made.add_argument(
+        "--dry-run", action="store_true", help="say what would run and what it would cost; run nothing"
+    )
     made.add_argument("--verbose", action="store_true", help="show what Ray logs")
     made.add_argument("overrides", nargs="*", metavar="path=value", help="values on top of the file's")
     return made
+
+
+def dry_run(opened: Opened, address: str | None, search: bool) -> int:
+    """Print what a command would do, and how to do it."""
+    from orchestration import dry_run
+
+    print("\n".join(dry_run.lines(opened, address, search)))
+    print(f"run it: {again().replace(' --dry-run', '')}")
+    return DONE
 
 
 def run(command: Callable[[], int]) -> None:

@@ -37,13 +37,12 @@ def ensure(config: RunConfig, inputs: Inputs, folder: Path) -> Path:
     when the disk is full.
     """
     description = describe(config, inputs)
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
-    path = folder / f"{digest}.arrow"
+    path = path_of(config, inputs, folder)
     if path.exists():
         open_features(path)  # raises DataError for a damaged file now, not in every trial
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    with cache.locked(folder / f".{digest}.lock"):
+    with cache.locked(folder / f".{path.stem}.lock"):
         if not path.exists():
             try:
                 _compute(config, inputs, path, description)
@@ -52,6 +51,12 @@ def ensure(config: RunConfig, inputs: Inputs, folder: Path) -> Path:
         for leftover in (path.with_suffix(".partial"), path.with_suffix(".done")):
             leftover.unlink(missing_ok=True)
     return path
+
+
+def path_of(config: RunConfig, inputs: Inputs, folder: Path) -> Path:
+    """Where a run's feature file lies or will lie."""
+    text = json.dumps(describe(config, inputs), sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.arrow"
 
 
 def describe(config: RunConfig, inputs: Inputs) -> dict[str, Any]:

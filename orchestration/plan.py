@@ -65,7 +65,9 @@ def stopping(study: Study) -> Stopping:
     """What the study's scheduler lets expect."""
     epochs = study.config().train.epochs
     grace = min(study.search.grace or max(1, math.ceil(epochs / 4)), max(1, epochs - 1))
-    brackets = {"asha": 1, "none": 0}[study.search.scheduler]
+    depth = int(math.log(epochs / grace) / math.log(study.search.reduction)) + 1
+    # Any other rule stops by the curves themselves, which nothing lets expect: at most is then expected.
+    brackets = {"asha": 1, "hyperband": max(1, min(3, depth))}.get(study.search.scheduler, 0)
     return Stopping(epochs, grace, study.search.reduction, brackets if epochs > 1 else 0)
 
 

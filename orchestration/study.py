@@ -74,6 +74,7 @@ class Resources(Section):
 
     launcher: Literal["auto", "inline", "train"] = "auto"
     workers: int = Field(1, ge=1, le=4096)
+    seconds_per_epoch: float | None = Field(None, gt=0, description="for --dry-run, where none is measured")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpus_per_worker: float | Literal["auto"] = "auto"
     cpus_per_worker: int = Field(1, ge=1, le=1024)

@@ -18,7 +18,7 @@ def main() -> int:
     """Train the file's own values once; the same command goes on after a kill."""
     arguments = cli.parser(
         "train", "Train one run: the file's fixed values, on one GPU or the CPU."
-    ).parse_args()
+    ).parse_intermixed_args()
     return train(arguments)
 
 
@@ -35,6 +35,8 @@ def train(arguments: argparse.Namespace) -> int:
     address = session.address_of(arguments.address)
     config = loaded.config()
     opened = session.open_study(loaded, [config], address)
+    if arguments.dry_run:
+        return cli.dry_run(opened, address, search=False)
     digest = identity(config, opened.prepared.inputs(config).for_identity())
     name = f"single/{digest[:8]}-seed{config.seed}{_objective(loaded.objective)}"
     own = opened.folder.storage.child(name)

@@ -19,7 +19,7 @@ def main() -> int:
     """Search the file's space; the same command goes on where a killed one was."""
     arguments = cli.parser(
         "tune", "Search a space with Ray Tune and Optuna, then train the best on fresh seeds."
-    ).parse_args()
+    ).parse_intermixed_args()
     return tune(arguments)
 
 
@@ -36,6 +36,8 @@ def tune(arguments: argparse.Namespace) -> int:
         raise UserError("space: nothing to search; add parameters, or train one run with orchestration.train")
     address = session.address_of(arguments.address)
     opened = session.open_study(loaded, space.input_variants(loaded), address)
+    if arguments.dry_run:
+        return cli.dry_run(opened, address, search=True)
     folder = opened.folder
     with Lock(folder.storage), StopWatch(folder.storage):
         if arguments.fresh:

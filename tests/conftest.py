@@ -139,6 +139,7 @@ def arguments(written: Callable[..., Path]) -> Callable[..., Namespace]:
             address=None,
             fresh=fresh,
             verbose=False,
+            dry_run=False,
         )
 
     return make
