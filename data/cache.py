@@ -15,17 +15,26 @@ def local(path: str | Path) -> Path:
     """Return the absolute path of something that exists on this machine.
 
     `synthetic:COUNTxSIZE` names a data set of drawn faces: it is drawn once into the cache folder
-    ($RAPL_CACHE, by default ~/.cache/rapl). Raises DataError, with the nearest name beside it, for a path
-    that doesn't exist.
+    ($RAPL_CACHE, by default ~/.cache/rapl). An address such as s3://BUCKET/faces/agedb is fetched once into
+    the same folder. Raises DataError, with the nearest name beside it, for what doesn't exist.
     """
     if str(path).startswith(_SYNTHETIC):
         return _drawn(str(path).removeprefix(_SYNTHETIC))
+    if named(path):
+        from data.remote import fetched
+
+        return fetched(str(path), cache_root() / "fetched")
     place = Path(path).expanduser().absolute()
     if not place.exists():
         parent = place.parent
         beside = [p.name for p in parent.iterdir()] if parent.is_dir() else []
         raise DataError(f"{place} does not exist.{nearest(place.name, beside)}")
     return place
+
+
+def named(path: str | Path) -> bool:
+    """Whether `path` is a name that every machine resolves for itself: s3://… or synthetic:…, not a path."""
+    return "://" in str(path) or str(path).startswith(_SYNTHETIC)
 
 
 def cache_root() -> Path:

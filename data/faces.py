@@ -49,7 +49,8 @@ class Faces:
             folder = local(root)
             manifest = read_manifest(folder)
         except DataError as error:
-            raise DataError(f"{error}\n{_advice(Path(root))}") from None
+            advice = "" if "://" in str(root) else f"\n{_advice(Path(root))}"
+            raise DataError(f"{error}{advice}") from None
         path = folder / FACES_FILE
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)

@@ -74,7 +74,7 @@ def _compute(config: RunConfig, inputs: Inputs, path: Path, description: dict[st
     faces = Faces.open(inputs.data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = config.model.backbone.build()
-    load_backbone(backbone, str(inputs.weights))
+    load_backbone(backbone, cache.local(str(inputs.weights)))
     backbone = backbone.eval().to(device)
     views = config.features.views
     shape = (len(faces), len(views), backbone.channels)

@@ -55,11 +55,11 @@ def resolve(config: RunConfig) -> Inputs:
     if found or faces is None or split is None:
         raise ConfigError(found, "inputs")
     return Inputs(
-        data=str(faces.root),
+        data=config.data.root if cache.named(config.data.root) else str(faces.root),
         fingerprint=faces.fingerprint,
         split_hash=split.hash,
         labels=splits.labels_within(faces.labels, split.spec),
-        weights=str(path) if path is not None else None,
+        weights=_address(config, path),
         weights_sha256=file_sha256(str(path), path.stat().st_mtime_ns) if path is not None else None,
         audit=verdict.verdict(faces, split, path),
     )
@@ -85,6 +85,14 @@ def _weights(config: RunConfig) -> Path | None:
     path = cache.local(backbone.weights)
     weights.check(backbone, path)
     return path
+
+
+def _address(config: RunConfig, path: Path | None) -> str | None:
+    """The weights as a worker on any machine opens them; None where there are none."""
+    given = config.model.backbone.weights
+    if path is None or given is None:
+        return None
+    return str(given) if cache.named(given) else str(path)
 
 
 class Prepared:

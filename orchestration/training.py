@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from data import splits
+from data import cache, splits
 from data.faces import Faces
 from data.splits import Split
 from model.heads import positions
@@ -74,7 +74,7 @@ class Training:
         if channels is not None:
             network.set_feature_statistics(*self.batches.feature_statistics())
         elif self.inputs.weights is not None and network.backbone is not None:
-            load_backbone(network.backbone, self.inputs.weights)
+            load_backbone(network.backbone, cache.local(self.inputs.weights))
         counts = positions(train_ages, torch.tensor(self.inputs.labels))
         network.set_label_counts(torch.bincount(counts[counts >= 0], minlength=len(self.inputs.labels)))
         network = network.to(self.device, DTYPES[self.config.train.precision])
