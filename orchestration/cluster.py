@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestration import kernels
 from orchestration.errors import UserError
 from orchestration.study import Resources
 
@@ -116,6 +117,7 @@ class Placement:
     cpus: int
     gpus: float
     concurrent: int
+    kernels: kernels.Kernels
 
     @property
     def device(self) -> str:
@@ -164,4 +166,5 @@ def placement(resources: Resources, frozen: bool, capacity: Capacity) -> Placeme
             f" {cpus * workers} CPU and {gpus * workers:g} GPU fit the cluster"
         )
     concurrent = fit if resources.concurrent == "auto" else int(resources.concurrent)
-    return Placement(launcher, workers, cpus, gpus, max(1, concurrent))
+    chosen = kernels.chosen(resources, "cuda" if gpus > 0 else "cpu")
+    return Placement(launcher, workers, cpus, gpus, max(1, concurrent), chosen)

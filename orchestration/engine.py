@@ -18,9 +18,10 @@ from ray.tune.search import Searcher
 
 from orchestration.cluster import Placement
 from orchestration.config import RunConfig
-from orchestration.errors import MachineError
+from orchestration.errors import MachineError, UserError
 from orchestration.folder import StudyFolder
 from orchestration.inputs import Prepared
+from orchestration.kernels import compiler_problem
 from orchestration.launch import trainable
 from orchestration.members import Source, Watcher
 from orchestration.records import Member
@@ -47,6 +48,7 @@ class Engine:
         if total == 0:
             return
         self._warn_of_local_batch_norm()
+        self._require_compiler()
         scheduler = scheduler or tune.schedulers.FIFOScheduler()
         scratch = Path(self.folder.storage.root) / ".scratch"
         shutil.rmtree(scratch, ignore_errors=True)
@@ -84,6 +86,16 @@ class Engine:
                 file=sys.stderr,
             )
             self.tracker.tags["batch_norm"] = "local (CPU workers)"
+
+    def _require_compiler(self) -> None:
+        """Ask a worker of the cluster whether it can compile. Raises UserError before any run starts."""
+        wanted = self.placement
+        if not wanted.kernels.compile or not self.folder.study.config().model.train_backbone:
+            return
+        ask = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus)(compiler_problem)
+        problem = ray.get(ask.remote(wanted.device))
+        if problem is not None:
+            raise UserError(problem)
 
 
 class _Members(Searcher):

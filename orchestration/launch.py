@@ -28,7 +28,8 @@ class TrialActor(tune.Trainable):
         self.failure: dict[str, Any] | None = None
         self.run: Run | None = None
         try:
-            self.run = Run(config["task"], torch.device(config["placement"].device))
+            placement: Placement = config["placement"]
+            self.run = Run(config["task"], torch.device(placement.device), placement.kernels)
         except Exception as error:
             self.failure = failure(error)
 
@@ -66,7 +67,7 @@ def worker(config: dict[str, Any]) -> None:
     group = ray.util.get_current_placement_group()
     extra = {"placement_group": group.id.hex()} if group is not None else {}
     try:
-        run = Run(config["task"], device)
+        run = Run(config["task"], device, placement.kernels)
         while not run.finished:
             line = run.step()
             if not run.finished:

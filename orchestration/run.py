@@ -20,6 +20,7 @@ from orchestration.config import RunConfig, identity
 from orchestration.errors import MachineError, UserError
 from orchestration.inputs import Inputs
 from orchestration.kept import KeptFeatures
+from orchestration.kernels import PLAIN, Kernels
 from orchestration.prediction_pass import PredictionPass
 from orchestration.records import read_metrics
 from orchestration.scores import Scores
@@ -49,10 +50,10 @@ class Task:
 class Run:
     """A Training with its folder. `step()` is one epoch, recorded."""
 
-    def __init__(self, task: Task, device: torch.device) -> None:
+    def __init__(self, task: Task, device: torch.device, kernels: Kernels = PLAIN) -> None:
         self.task = task
         self.storage = Storage(task.folder)
-        self.training = Training(task.config, task.inputs, device)
+        self.training = Training(task.config, task.inputs, device, kernels)
         self.kept = KeptFeatures(task.config, task.folder, task.attempt, task.inputs.fingerprint)
         self.lines: list[dict[str, Any]] = []
         self._saved_at = time.monotonic()

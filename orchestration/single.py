@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from orchestration import kernels
 from orchestration.console import duration, number
 from orchestration.records import Member
 from orchestration.run import Run, failure
@@ -57,13 +58,16 @@ def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
     inputs = opened.prepared.inputs(config)
     folder = opened.folder
     use_gpu = torch.cuda.is_available() and resources.device != "cpu" and resources.gpus_per_worker != 0
+    device = "cuda" if use_gpu else "cpu"
+    chosen = kernels.chosen(resources, device)
+    if not config.frozen:
+        kernels.require(chosen, device)
     member = folder.start(member, config, inputs)
     lines = EpochLines(config.train.epochs, opened.study.objective.metric)
     with one_thread_pool(resources.cpus_per_worker):
         try:
-            run = Run(
-                folder.task(member, config, inputs, test=True), torch.device("cuda" if use_gpu else "cpu")
-            )
+            task = folder.task(member, config, inputs, test=True)
+            run = Run(task, torch.device(device), chosen)
             while not run.finished:
                 lines.epoch(member, run.step())
                 tracker.wake()

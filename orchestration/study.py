@@ -79,6 +79,12 @@ class Resources(Section):
     gpus_per_worker: float | Literal["auto"] = "auto"
     cpus_per_worker: int = Field(1, ge=1, le=1024)
     concurrent: int | Literal["auto"] = "auto"
+    compile: bool = Field(
+        False, description="torch.compile a trained backbone; takes a while at each run's start"
+    )
+    channels_last: bool | Literal["auto"] = Field(
+        "auto", description="memory layout of a trained backbone; auto: on GPUs"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Resources:

@@ -29,6 +29,7 @@ from orchestration.batches import DTYPES, Batch, Batches
 from orchestration.config import RunConfig
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
+from orchestration.kernels import PLAIN, Kernels, prepare
 from orchestration.position import PositionTask
 from orchestration.prediction_pass import PredictionPass
 from orchestration.scores import Scores
@@ -43,7 +44,9 @@ class Diverged(RuntimeError):
 class Training:
     """One run in one worker. `step()` trains an epoch and validates; `evaluate()` scores a part."""
 
-    def __init__(self, config: RunConfig, inputs: Inputs, device: torch.device) -> None:
+    def __init__(
+        self, config: RunConfig, inputs: Inputs, device: torch.device, kernels: Kernels = PLAIN
+    ) -> None:
         self.config = config
         self.inputs = inputs
         self.device = device
@@ -56,6 +59,8 @@ class Training:
         self.batches = Batches(config, faces, split, self.workers, device, inputs)
         self.network = self._build(torch.from_numpy(faces.ages[split.train].astype("float64")))
         self._require_labels(faces, split)
+        if self.network.backbone is not None:
+            prepare(self.network.backbone, kernels)
         self.module: nn.Module = self.network
         if self.workers.count > 1:
             with warnings.catch_warnings():

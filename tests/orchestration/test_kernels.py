@@ -1,0 +1,101 @@
+"""Layout, compilation and bfloat16 of a trained backbone: the same run, in other roundings."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from orchestration.config import RunConfig
+from orchestration.inputs import Inputs
+from orchestration.kernels import PLAIN, Kernels, chosen
+from orchestration.study import Resources
+from orchestration.training import Training
+
+Build = Callable[..., Training]
+CPU = torch.device("cpu")
+NUMBERS = ("train/age_loss", "train/gender_loss", "val/age_mae", "val/age_rmse", "val/gender_accuracy")
+
+
+@pytest.fixture
+def build(config: Callable[..., RunConfig], prepared: Callable[..., Inputs], weights: Path) -> Build:
+    def make(kernels: Kernels, **values: Any) -> Training:
+        run = config({"model.backbone.weights": str(weights), **values})
+        return Training(run, prepared(run), CPU, kernels)
+
+    return make
+
+
+def maps(training: Training) -> list[Tensor]:
+    """What the first convolution of the backbone will put out, batch by batch."""
+    seen: list[Tensor] = []
+    backbone = training.network.backbone
+    assert backbone is not None
+    convolution = next(m for m in backbone.modules() if isinstance(m, torch.nn.Conv2d))
+    convolution.register_forward_hook(lambda _, __, output: seen.append(output))
+    return seen
+
+
+def test_channels_last_is_the_same_run(build: Build) -> None:
+    other = build(Kernels(channels_last=True), **{"train.precision": "float64", "augment.name": "face_safe"})
+    plain = build(PLAIN, **{"train.precision": "float64", "augment.name": "face_safe"})
+    seen, usual = maps(other), maps(plain)
+    line, expected = other.step(), plain.step()
+    assert [line[key] for key in NUMBERS] == pytest.approx([expected[key] for key in NUMBERS], abs=1e-9)
+    assert all(m.is_contiguous(memory_format=torch.channels_last) for m in seen)
+    assert not all(m.is_contiguous(memory_format=torch.channels_last) for m in usual)
+    assert other.state()["network"].keys() == plain.state()["network"].keys()
+
+
+@pytest.mark.slow  # a minute of C++ compilation
+def test_a_compiled_backbone_is_the_same_run(build: Build) -> None:
+    values = {"train.precision": "float64", "train.epochs": 1}
+    plain, compiled = build(PLAIN, **values), build(Kernels(compile=True), **values)
+    torch._dynamo.utils.counters.clear()
+    line, expected = compiled.step(), plain.step()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2  # training and evaluation
+    assert [line[key] for key in NUMBERS] == pytest.approx([expected[key] for key in NUMBERS], abs=1e-9)
+    weights, others = plain.state()["network"], compiled.state()["network"]
+    assert weights.keys() == others.keys()
+    for key, value in weights.items():
+        torch.testing.assert_close(others[key], value, rtol=0, atol=1e-9)
+
+
+def test_bfloat16_convolves_in_bfloat16_and_keeps_parameters_and_ages_in_float32(build: Build) -> None:
+    half, single = (build(PLAIN, **{"train.precision": name}) for name in ("bfloat16", "float32"))
+    seen = maps(half)
+    line, expected = half.step(), single.step()
+    assert {m.dtype for m in seen} == {torch.bfloat16}
+    assert {p.dtype for p in half.network.parameters()} == {torch.float32}
+    # bfloat16 has 8 bits: losses agree to a few per cent, and are not the same.
+    assert line["train/age_loss"] == pytest.approx(expected["train/age_loss"], rel=0.05)
+    assert line["train/age_loss"] != expected["train/age_loss"]
+
+
+def test_channels_last_is_chosen_on_gpus_and_compilation_only_when_asked() -> None:
+    assert chosen(Resources(), "cuda") == Kernels(compile=False, channels_last=True)
+    assert chosen(Resources(), "cpu") == PLAIN
+    asked = Resources(compile=True, channels_last=False)
+    assert chosen(asked, "cuda") == Kernels(compile=True, channels_last=False)
+    assert chosen(Resources(channels_last=True), "cpu") == Kernels(channels_last=True)
+
+
+def test_a_machine_that_cannot_compile_says_so_before_anything_runs(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    document: dict[str, Any],
+    written: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    document["resources"]["compile"] = True
+    path = written({key: value for key, value in document.items() if key != "space"})
+    ran = command(
+        "train", "--space", str(path), CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path)
+    )
+    assert ran.returncode == 2
+    (message,) = ran.stderr.strip().splitlines()
+    assert message.startswith("error: resources.compile: torch.compile does not work on this machine's cpu (")
+    assert "install a C++ compiler, or set resources.compile=false" in message
+    assert not list((tmp_path / "runs").rglob("state.json"))
