@@ -166,5 +166,4 @@ def placement(resources: Resources, frozen: bool, capacity: Capacity) -> Placeme
             f" {cpus * workers} CPU and {gpus * workers:g} GPU fit the cluster"
         )
     concurrent = fit if resources.concurrent == "auto" else int(resources.concurrent)
-    chosen = kernels.chosen(resources, "cuda" if gpus > 0 else "cpu")
-    return Placement(launcher, workers, cpus, gpus, max(1, concurrent), chosen)
+    return Placement(launcher, workers, cpus, gpus, max(1, concurrent), kernels.chosen(resources))

@@ -19,34 +19,33 @@ from orchestration.study import Resources
 
 @dataclass(frozen=True)
 class Kernels:
-    """`resources.compile` and `resources.channels_last`, resolved for a device."""
+    """`resources.compile` and `resources.channels_last`."""
 
     compile: bool = False
-    channels_last: bool = False
+    channels_last: bool = True
 
 
 PLAIN = Kernels()
 
 
-def chosen(resources: Resources, device: str) -> Kernels:
-    """What `auto` means on a device, `cpu` or `cuda`: channels last on GPUs, whose convolutions take it."""
-    last = device == "cuda" if resources.channels_last == "auto" else resources.channels_last
-    return Kernels(resources.compile, last)
+def chosen(resources: Resources) -> Kernels:
+    """What a study asks for."""
+    return Kernels(resources.compile, resources.channels_last)
 
 
 def prepare(backbone: Backbone, kernels: Kernels) -> None:
     """Lay out and compile a backbone in place: its parameters' names and its outputs stay."""
-    if kernels.channels_last:
-        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        backbone.register_forward_pre_hook(_channels_last)
+    layout = torch.channels_last if kernels.channels_last else torch.contiguous_format
+    backbone.to(memory_format=layout)  # type: ignore[call-overload]
+
+    def lay_out(_: Any, inputs: tuple[Tensor]) -> Tensor:
+        return inputs[0].contiguous(memory_format=layout)
+
+    backbone.register_forward_pre_hook(lay_out)
     if kernels.compile:
         # A reused trial actor would run into the limit of recompilations, and go on uncompiled.
         torch._dynamo.reset()
         backbone.compile()
-
-
-def _channels_last(_: Any, inputs: tuple[Tensor]) -> Tensor:
-    return inputs[0].contiguous(memory_format=torch.channels_last)
 
 
 def require(kernels: Kernels, device: str) -> None:

@@ -59,7 +59,7 @@ def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
     folder = opened.folder
     use_gpu = torch.cuda.is_available() and resources.device != "cpu" and resources.gpus_per_worker != 0
     device = "cuda" if use_gpu else "cpu"
-    chosen = kernels.chosen(resources, device)
+    chosen = kernels.chosen(resources)
     if not config.frozen:
         kernels.require(chosen, device)
     member = folder.start(member, config, inputs)

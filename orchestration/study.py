@@ -82,8 +82,8 @@ class Resources(Section):
     compile: bool = Field(
         False, description="torch.compile a trained backbone; takes a while at each run's start"
     )
-    channels_last: bool | Literal["auto"] = Field(
-        "auto", description="memory layout of a trained backbone; auto: on GPUs"
+    channels_last: bool = Field(
+        True, description="memory layout of a trained backbone; images come so from disk"
     )
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ def test_paths_seed_and_storage_take_no_part(
         f"data.root={faces}",
         "seed=7",
         "resources.cpus_per_worker=2",
-        "resources.channels_last=true",
+        "resources.channels_last=false",
         "resources.compile=true",
         "storage=/elsewhere",
         "study=other",
