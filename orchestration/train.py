@@ -82,7 +82,10 @@ def _summary(opened: Opened, member: Member, tracker: Tracker) -> int:
     if member.test is not None:
         print(f"test, at the best epoch: {scores(member.test)}")
         print(f"leaks into test: {audit_line(member.audit)}")
-    print(f"results: {opened.folder.storage.root}/{member.name}")
+    folder = f"{opened.folder.storage.root}/{member.name}"
+    print(f"results: {folder}")
+    if member.status == "complete" and opened.study.config().model.train_backbone:
+        print(f"start another run from it: model.backbone.weights={folder}/best.pt")
     if tracker.problem:
         print(
             f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"

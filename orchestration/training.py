@@ -247,11 +247,15 @@ class Training:
 
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint's later user must know of its training data, to look for leaks."""
+        labels = self.inputs.labels
         return {
             "data": self.batches.faces.name,
             "reader": self.batches.faces.manifest.reader,
             "fingerprint": self.inputs.fingerprint,
             "split": json.dumps({**self.config.data.spec().used(), "hash": self.inputs.split_hash}),
+            "ages": f"{len(labels)} labels from {labels[0]} to {labels[-1]}",
+            "head": self.config.model.age_head.name,
+            "images": f"{self.batches.faces.image_size} pixels, {self.config.model.backbone.colour}",
             "epochs": self.epoch,
             "started_from": self.inputs.weights_sha256 or "random weights",
         }
