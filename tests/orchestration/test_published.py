@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from orchestration import published
 
@@ -56,3 +57,9 @@ def test_reading_them_needs_neither_torch_nor_ray() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_documented_tables_are_these_numbers() -> None:
+    """`python -m orchestration.published` prints what docs/protocols.md must hold below its last heading."""
+    text = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text()
+    assert text[text.index("### ") :].splitlines() == published.tables()
