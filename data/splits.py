@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data import beside
 from data.errors import DataError
 from data.people import NO_PART, Labelled, halved
-from data.protocols import PARTS, Spec, assign
+from data.protocols import FOLDS, PARTS, Spec, assign
 
 CALIBRATION = 3
 _NAMES = (*PARTS, "calibration")
@@ -63,6 +63,15 @@ def make(faces: Labelled, spec: Spec) -> Split:
         if not len(getattr(split, name)):
             raise DataError(f"{faces.name}: {spec.protocol} leaves no image for {name} out of {len(parts)}")
     return split
+
+
+def fold_count(faces: Labelled, spec: Spec) -> int:
+    """Return how many folds the spec's protocol has: five, or one for each person; 1 for other protocols."""
+    if spec.protocol == "folds":
+        return FOLDS
+    if spec.protocol != "leave_one_identity_out":
+        return 1
+    return len({faces.identities[row] for row in _inside(faces, spec).tolist()} - {None})
 
 
 def labels_within(labels: Sequence[int], spec: Spec) -> tuple[int, ...]:

@@ -20,7 +20,15 @@ from orchestration.storage import FORMAT_VERSION, Storage
 from orchestration.study import Study, dump
 
 # What may differ from the study on disk when a command goes on.
-MAY_CHANGE = ("search.trials", "resources.", "storage", "final.", "tracking_uri", "experiment")
+MAY_CHANGE = (
+    "search.trials",
+    "resources.",
+    "storage",
+    "final.",
+    "ablation.seeds",
+    "tracking_uri",
+    "experiment",
+)
 PATHS = ("run.data.root", "run.data.listing", "run.model.backbone.weights")
 
 
@@ -89,6 +97,8 @@ class StudyFolder(Records):
             identity=identity(config, inputs.for_identity()),
             fingerprint=inputs.fingerprint,
             audit=dict(inputs.audit),
+            dataset=inputs.name,
+            split_hash=inputs.split_hash,
         )
         self.storage.clear_partials(member.name)
         if not self.storage.exists(f"{member.name}/resolved.yaml"):

@@ -32,6 +32,7 @@ class Inputs:
     weights_sha256: str | None = None
     features: str | None = None
     audit: dict[str, str] = field(default_factory=dict)  # what is known of leaks (verdict.py)
+    name: str = ""  # of the data set
 
     def for_identity(self) -> dict[str, Any]:
         """What takes part in a run's identity: hashes and labels, no paths."""
@@ -60,6 +61,7 @@ def resolve(config: RunConfig) -> Inputs:
         split_hash=split.hash,
         labels=splits.labels_within(faces.labels, split.spec),
         weights=_address(config, path),
+        name=faces.name,
         weights_sha256=file_sha256(str(path), path.stat().st_mtime_ns) if path is not None else None,
         audit=verdict.verdict(faces, split, path),
     )

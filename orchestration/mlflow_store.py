@@ -1,10 +1,12 @@
 """One MLflow store and one study: what a study folder holds, as runs, params, metrics and tags.
 
-Study = parent run, trial = child, final seed = child of its trial. Sending twice changes nothing.
+Study = parent run, trial = child, final seed = child of its trial; in an ablation variant = child, seed =
+child of its variant. Sending twice changes nothing.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -13,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestration import predictions
+from orchestration import predictions, provenance
 from orchestration.audit_line import audit_line
 from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
@@ -102,7 +104,7 @@ class MlflowStore:
         for kind in self.kinds:
             single = self.folder.member(kind) if "/" in kind else None
             for member in [single] if single else self.folder.members(kind):
-                if key_of(member) not in self.closed:
+                if key_of(member) not in self.closed and not self._pooled(member):
                     self._send_member(member)
 
     def _send_member(self, member: Member) -> None:
@@ -117,9 +119,11 @@ class MlflowStore:
             return self.runs[key]
         kind, _, title = member.name.partition("/")
         parent = self.parent
+        values = flatten(self.folder.resolved(member)["run"])
         if kind == "finals":
             parent = self.runs.get(f"trials/{member.number:04d}", self.parent)
-        values = flatten(self.folder.resolved(member)["run"])
+        elif member.cell:
+            parent = self._variant(member, values)
         tags = {
             **self.tags,
             "identity": member.identity,
@@ -128,11 +132,50 @@ class MlflowStore:
             "protocol": str(values["data.protocol"]),
             "audit": audit_line(member.audit),
         }
-        title = f"{kind.removesuffix('s')} {title}"
+        title = title.replace("-seed", " seed ") if member.cell else f"{kind.removesuffix('s')} {title}"
         run_id = self._run(key, title, parent, tags, member.started or time.time())
         self._params(run_id, values)
+        self._input(run_id, member, values)
         self.described.add(key)
         return run_id
+
+    def _pooled(self, member: Member) -> bool:
+        """Whether a cell is one fold of many: its variant's run has the pooled result."""
+        ablation = self.folder.study.ablation
+        pooled = bool(member.cell) and ablation is not None and ablation.splits == "folds"
+        if pooled and f"variants/{_variant_name(member)}" not in self.runs:
+            self._variant(member, flatten(self.folder.resolved(member)["run"]))
+        return pooled
+
+    def _variant(self, member: Member, values: Mapping[str, Any]) -> str:
+        """The run of a cell's variant: parent of its seeds, with their common values."""
+        name = _variant_name(member)
+        key = f"variants/{name}"
+        if key in self.described:
+            return self.runs[key]
+        tags = {**self.tags, "kind": "variant", "variant": name, "fingerprint": member.fingerprint}
+        run_id = self._run(key, name, self.parent, tags, member.started or time.time())
+        varying = ("seed", "data.split_seed", "data.fold")
+        self._params(run_id, {k: v for k, v in values.items() if k not in varying})
+        self.described.add(key)
+        return run_id
+
+    def _input(self, run_id: str, member: Member, values: Mapping[str, Any]) -> None:
+        """Record the data set of a run: its name, fingerprint, protocol and split."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = {k.removeprefix("data."): v for k, v in values.items() if k.startswith("data.")}
+        source = {"fingerprint": member.fingerprint, "split": member.split_hash, **data}
+        dataset = Dataset(
+            name=member.dataset or str(data["root"]),
+            digest=member.fingerprint[:32],
+            source_type="rapl",
+            source=json.dumps(source),
+            profile=json.dumps({"protocol": data["protocol"], "split": member.split_hash}),
+        )
+        # What tells two splits of one data set apart in the UI is the context.
+        context = InputTag("mlflow.data.context", f"{data['protocol']} {member.split_hash[:8]}")
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
 
     def _params(self, run_id: str, values: Mapping[str, Any]) -> None:
         """The study's union of keys on every run, `-` where one is not used: the UI compares by key."""
@@ -160,18 +203,28 @@ class MlflowStore:
         if metrics:
             self.sent[run] = max(metric.step for metric in metrics)
 
-    def finish(self, summary: Mapping[str, float]) -> None:
-        """Put the study's outcome, its file and its figures on the study's own run, and end it."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.parent, [Metric(key, value, now, 0) for key, value in summary.items()])
+    def finish(self, summary: Mapping[str, float], variants: Mapping[str, Mapping[str, float]]) -> None:
+        """Put outcomes on the runs of the study and its variants, what it ran with and its figures; end them."""
+        self._put_metrics(self.parent, summary)
+        for name, values in variants.items():
+            run_id = self.runs.get(f"variants/{name}")
+            if run_id is not None:
+                self._put_metrics(run_id, values)
+                self.client.set_terminated(run_id, "FINISHED")
+        for name, text in provenance.files().items():
+            self.client.log_text(self.parent, text, f"provenance/{name}")
         file = self.folder.storage.get("study.yaml")
         if file is not None:
             self.client.log_text(self.parent, file.decode(), "study.yaml")
         for name in self.folder.storage.list(FIGURES):
             self.client.log_artifact(self.parent, f"{self.folder.storage.root}/{FIGURES}/{name}", FIGURES)
         self.client.set_terminated(self.parent, "FINISHED")
+
+    def _put_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(run_id, [Metric(key, value, now, 0) for key, value in values.items()])
 
     def _last_step(self, run_id: str) -> int:
         """The last epoch MLflow has of a run that an earlier start began, 0 for none."""
@@ -193,6 +246,11 @@ class MlflowStore:
             self.client.log_artifact(run_id, path, predictions.FOLDER)
         self.client.set_terminated(run_id, STATUS[member.status], ended)
         self.closed.add(key_of(member))
+
+
+def _variant_name(member: Member) -> str:
+    """`variant`, or `variant-dataset` where the ablation names data sets."""
+    return "-".join(filter(None, [member.cell["variant"], member.cell["dataset"]]))
 
 
 def key_of(member: Member) -> str:

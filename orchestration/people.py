@@ -35,14 +35,32 @@ def per_person(differences: Values, identities: Sequence[str | None]) -> tuple[V
     return np.add.reduceat(differences[..., order], starts, axis=-1), np.bincount(codes).astype(np.float64)
 
 
-def crossed_error(sums: Values, counts: Values) -> tuple[Values, Values]:
-    """Standard error [...] and degrees of freedom [...] of the mean of sums [..., r, i] over counts [i].
+def crossed_half_width(sums: Values, counts: Values, level: float) -> Values:
+    """Half the width [...] of the interval at `level` of the mean of sums [..., r, i] over counts [i].
+
+    t with Satterthwaite's degrees of freedom on the crossed variance; where two or three seeds make those
+    meaningless, at least what seeds alone or people alone would give.
+    """
+    of_seeds, of_people, of_both = crossed_variance(sums, counts)
+    seeds, people = sums.shape[-2:]
+    variance = of_seeds + of_people + of_both
+    parts = (of_seeds, seeds - 1), (of_people, people - 1), (of_both, (seeds - 1) * (people - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = np.where(variance > 0, variance**2 / sum(v**2 / f for v, f in parts), 1.0)
+    side = (1 + level) / 2
+    widths = [stats.t.ppf(side, freedom) * np.sqrt(variance)]
+    widths += [stats.t.ppf(side, f) * np.sqrt(v) for v, f in parts[:2]]
+    widest: Values = np.max(widths, axis=0)
+    return widest
+
+
+def crossed_variance(sums: Values, counts: Values) -> tuple[Values, Values, Values]:
+    """Variance [...] of the mean of sums [..., r, i] over counts [i]: the parts of seeds, people and both.
 
     r seeds and i people are resampled independently, each with replacement, r − 1 and i − 1 of them so
     that the variance of either alone is unbiased (Rao & Wu, 1988). The statistic is bilinear in both sets
     of weights, so the variance over infinitely many resamples has a closed form: seeds' part + people's
-    part + that of both (Owen, 2007). It counts the last three times: it errs to the wide side. Degrees of
-    freedom are Satterthwaite's.
+    part + that of both (Owen, 2007). It counts the last three times: it errs to the wide side.
     """
     seeds, people = sums.shape[-2:]
     if seeds < 2 or people < 2:
@@ -55,21 +73,13 @@ def crossed_error(sums: Values, counts: Values) -> tuple[Values, Values]:
     centred = rest - rest.mean(-1, keepdims=True) - rest.mean(-2, keepdims=True)
     centred = centred + rest.mean((-2, -1), keepdims=True)
     of_both = (centred**2).sum((-2, -1)) * people / (seeds * (seeds - 1) * (people - 1))
-    variance = of_seeds + of_people + of_both
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = variance**2 / (
-            of_seeds**2 / (seeds - 1)
-            + of_people**2 / (people - 1)
-            + of_both**2 / ((seeds - 1) * (people - 1))
-        )
-    return np.sqrt(variance), np.where(variance > 0, freedom, 1.0)
+    return of_seeds, of_people, of_both
 
 
 def crossed_interval(sums: Values, counts: Values, level: float) -> Interval:
     """The interval for new seeds and new people of a difference with sums [r, i] and counts [i]."""
-    error, freedom = crossed_error(sums, counts)
     estimate = float(sums.sum() / (len(sums) * counts.sum()))
-    half = float(stats.t.ppf((1 + level) / 2, freedom) * error)
+    half = float(crossed_half_width(sums, counts, level))
     return Interval(estimate - half, estimate + half, level)
 
 

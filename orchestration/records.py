@@ -16,9 +16,9 @@ FIGURES = "figures"  # the folder of a search's figures
 
 @dataclass(frozen=True)
 class Member:
-    """A trial, final seed or single run of a study, as its `state.json` has it."""
+    """A trial, final seed, ablation cell or single run of a study, as its `state.json` has it."""
 
-    name: str  # trials/0007, finals/0007-seed1, single/seed0
+    name: str  # trials/0007, finals/0007-seed1, cells/evr-seed3, single/seed0
     status: str = "running"  # running, complete, pruned, failed
     params: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -28,6 +28,9 @@ class Member:
     identity: str = ""
     fingerprint: str = ""
     audit: dict[str, str] = field(default_factory=dict)  # leaks: verdicts and reasons (audit_line.py)
+    dataset: str = ""
+    split_hash: str = ""
+    cell: dict[str, Any] = field(default_factory=dict)  # of an ablation: its variant, dataset and split
     test: dict[str, float] | None = None
     started: float = 0.0
     ended: float | None = None
@@ -45,7 +48,7 @@ class Records:
         self.storage = storage
 
     def members(self, kind: str) -> list[Member]:
-        """All members of a kind (`trials`, `finals`, `single`), in order of their names."""
+        """All members of a kind (`trials`, `finals`, `cells`, `single`), in order of their names."""
         found = (self.member(f"{kind}/{entry}") for entry in self.storage.list(kind))
         return [member for member in found if member is not None]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,20 +66,6 @@ def device_problems(study: Study, address: str | None) -> list[str]:
 def address_of(given: str | None) -> str | None:
     """--address, else RAY_ADDRESS, else None: this machine."""
     return given or os.environ.get("RAY_ADDRESS") or None
-
-
-def code_tags() -> dict[str, str]:
-    """The commit this code is at, where it is a git checkout."""
-    home = Path(__file__).resolve().parent.parent
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        commit = subprocess.run(
-            ["git", "-C", str(home), "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        return {"git_commit": commit}
-    return {}
 
 
 @contextlib.contextmanager

@@ -156,6 +156,8 @@ def _known_part(study: Study, path: str, searched: Mapping[str, Param]) -> Flat:
 def varying_keys(study: Study) -> list[str]:
     """Every dotted key that some trial of the study can have, sorted; the union of their params."""
     keys = set(flatten(study.config().model_dump(mode="json")))
+    for values in (study.ablation.values() if study.ablation is not None else {}).values():
+        keys |= set(flatten(study.config(values).model_dump(mode="json")))
     for path, param in study.space.items():
         for choice in param.choices or ():
             if path.endswith(".name"):

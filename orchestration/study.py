@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from orchestration import fields
+from orchestration.ablation import Ablation
 from orchestration.config import DataConfig, RunConfig, Section
 from orchestration.errors import ConfigError
 from orchestration.layers import Flat, flatten, layered, nest
@@ -108,6 +109,7 @@ class Study(Section):
     objective: Objective = Objective()
     search: Search = Search()
     final: Final = Final()
+    ablation: Ablation | None = Field(None, description="variants to compare, for orchestration.ablate")
     resources: Resources = Resources()
     storage: str = Field("runs", min_length=1, description="folder that holds study folders")
     experiment: str | None = Field(None, description="MLflow experiment; default the study's name")

@@ -10,13 +10,14 @@ import yaml
 from pydantic import ValidationError
 
 from orchestration import fields
+from orchestration.ablation_checks import ablation_problems
 from orchestration.config import RunConfig
 from orchestration.errors import ConfigError, UserError, nearest
 from orchestration.layers import Flat, flatten, layered, nest, parse_overrides
 from orchestration.space_checks import space_problems
 from orchestration.study import Study, default_names
 
-SECTIONS = ("run", "space", "objective", "search", "final", "resources")
+SECTIONS = ("run", "space", "objective", "search", "final", "ablation", "resources")
 PATHS = ("data.root", "data.listing", "model.backbone.weights")
 
 
@@ -41,6 +42,7 @@ def load(space: str, overrides: Sequence[str] = ()) -> Study:
     top["space"] = {k: v for k, v in (top.get("space") or {}).items() if k not in run}
     top = _merge(top, nest(study_level))
     top["storage"] = _absolute(top.get("storage", "runs"))
+    top["ablation"] = _absolute_within(top.get("ablation"))
     return _checked(top, unknown, str(path))
 
 
@@ -93,6 +95,13 @@ def _absolute(path: Any) -> Any:
     return str(Path(path).expanduser().absolute())
 
 
+def _absolute_within(node: Any, path: str = "") -> Any:
+    """A section with the paths made absolute that its variants, levels and data sets give."""
+    if isinstance(node, dict):
+        return {key: _absolute_within(value, f"{path}.{key}") for key, value in node.items()}
+    return _absolute(node) if path.endswith(tuple(f".{name}" for name in PATHS)) else node
+
+
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     both = {
         k: _merge(below[k], v)
@@ -114,7 +123,7 @@ def _checked(top: dict[str, Any], unknown: list[str], where: str) -> Study:
     except ValidationError as error:
         found += fields.problems(error, RunConfig, top["run"])
     if not found and study is not None:
-        found += space_problems(study)
+        found += space_problems(study) if study.ablation is None else ablation_problems(study)
     if found or study is None:
         raise ConfigError(found, where)
     return study

@@ -35,6 +35,7 @@ class Tracker:
         self.uri = uri_of(folder)
         self.problem: str | None = None
         self.summary: dict[str, float] | None = None  # given once the command has done its work
+        self.variants: dict[str, dict[str, float]] = {}  # of an ablation: what came out, by variant
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._store: MlflowStore | None = None
@@ -65,7 +66,7 @@ class Tracker:
                     self._store = MlflowStore(self.folder, self.uri, self.kinds, self.tags)
                 self._store.send()
                 if last and self.summary is not None:
-                    self._store.finish(self.summary)
+                    self._store.finish(self.summary, self.variants)
                 self.problem = None
             except Exception as error:
                 # Whatever the server or its store raised: the folder keeps everything, so try again.

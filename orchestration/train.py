@@ -24,7 +24,7 @@ def main() -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Run, or show, the single run that the arguments name."""
-    from orchestration import session, study_file
+    from orchestration import provenance, session, study_file
     from orchestration.config import identity
     from orchestration.lock import Lock
     from orchestration.records import Member
@@ -44,7 +44,7 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.fresh:
             opened.folder.set_aside(name)
         member = opened.folder.member(name) or Member(name, seed=config.seed)
-        with Tracker(opened.folder, [member.name], session.code_tags()) as tracker:
+        with Tracker(opened.folder, [member.name], provenance.tags()) as tracker:
             if member.status == "complete":
                 print("finished already; --fresh trains it again")
             else:

@@ -25,7 +25,7 @@ def main() -> int:
 
 def tune(arguments: argparse.Namespace) -> int:
     """Open the study the arguments name, run what is missing of it, and say what came out."""
-    from orchestration import plan, session, space, study_file
+    from orchestration import plan, provenance, session, space, study_file
     from orchestration.errors import UserError
     from orchestration.lock import Lock
     from orchestration.stop import StopWatch
@@ -43,7 +43,7 @@ def tune(arguments: argparse.Namespace) -> int:
         if arguments.fresh:
             folder.set_aside()
         folder.begin(opened.prepared.inputs(loaded.config()))
-        with Tracker(folder, ["trials", "finals"], session.code_tags()) as tracker:
+        with Tracker(folder, ["trials", "finals"], provenance.tags()) as tracker:
             opened.compute_features()
             _search(opened, tracker, address, arguments.verbose)
             from orchestration import outcome  # it draws with Optuna, which the search has loaded by now

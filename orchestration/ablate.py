@@ -1,0 +1,132 @@
+"""Ablations: python -m orchestration.ablate --space ablation_components.yaml"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from orchestration import cli
+
+if TYPE_CHECKING:
+    from orchestration.ablation_results import Table
+    from orchestration.cells import Arm
+    from orchestration.engine import Engine
+    from orchestration.folder import StudyFolder
+    from orchestration.layers import Flat
+    from orchestration.session import Opened
+    from orchestration.study import Study
+    from orchestration.tracking import Tracker
+
+
+def main() -> int:
+    """Run every cell of the file's design, compare the variants; the same command goes on."""
+    parser = cli.parser(
+        "ablate", "Train variants on the same seeds and splits, and say which differ and by how much."
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show cells, cost and what could be detected; start nothing"
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="of a cell, for --dry-run before any cell has run"
+    )
+    return ablate(parser.parse_args())
+
+
+def ablate(arguments: argparse.Namespace) -> int:
+    """Plan or run the ablation that the arguments name."""
+    from orchestration import ablation_run, session, study_file
+    from orchestration.errors import UserError
+
+    study = study_file.load(arguments.space, arguments.overrides)
+    if study.ablation is None:
+        raise UserError("ablation: nothing to compare; give variants, or search with orchestration.tune")
+    arms = ablation_run.arms_of(study)
+    if arguments.dry_run:
+        for line in ablation_run.plan_lines(study, arms, arguments.seconds):
+            print(line)
+        return cli.DONE
+    address = session.address_of(arguments.address)
+    opened = session.open_study(study, ablation_run.configs(study, arms), address)
+    return _run(opened, arms, address, arguments)
+
+
+def _run(opened: Opened, arms: list[Arm], address: str | None, arguments: argparse.Namespace) -> int:
+    from orchestration import ablation_results, ablation_text, cells, provenance
+    from orchestration.lock import Lock
+    from orchestration.tracking import Tracker
+
+    folder, study = opened.folder, opened.study
+    with Lock(folder.storage):
+        if arguments.fresh:
+            folder.set_aside()
+        folder.begin(opened.prepared.inputs(study.config(arms[0].values)))
+        cells.require_same(folder, opened.prepared.inputs)
+        with Tracker(folder, ["cells"], provenance.tags()) as tracker:
+            opened.compute_features()
+            _missing(opened, arms, tracker, address, arguments.verbose)
+            found = ablation_results.tables(folder)
+            ablation_results.store(folder, found)
+            tracker.variants = ablation_text.metrics(found)
+            tracker.summary = {}
+    return _summary(folder, tracker, found)
+
+
+def _missing(opened: Opened, arms: list[Arm], tracker: Tracker, address: str | None, verbose: bool) -> None:
+    """Search inside the arms, where the file has a space, and run the cells that are missing."""
+    from orchestration import ablation_run, cells, cluster
+    from orchestration.engine import Engine
+    from orchestration.plan import finals_console
+
+    folder, study = opened.folder, opened.study
+    to_run = cells.missing(folder, cells.cells(study, arms))
+    total = len(arms) * len(cells.seeds(study))
+    print(f"ablation {study.study}: {total} cells, {len(to_run)} to run; in {folder.storage.root}")
+    if not to_run:
+        return
+    frozen = opened.configs[0].frozen
+    in_groups = cluster.launcher_of(study.resources, frozen) == "train"
+    with cluster.session(address, dashboard=in_groups, verbose=verbose) as capacity:
+        placement = cluster.placement(study.resources, frozen, capacity)
+        print(
+            f"{placement.concurrent} at once, each {placement.workers} worker(s) on {placement.cpus} CPU"
+            f" and {placement.gpus:g} GPU, launcher {placement.launcher}",
+            file=sys.stderr,
+        )
+        engine = Engine(folder, opened.prepared, placement, finals_console(folder, to_run), tracker)
+        tuned: dict[str, Flat] = {}
+        if study.space:
+            tuned = ablation_run.search_arms(engine, arms)
+        _run_cells(engine, study, arms, tuned)
+
+
+def _run_cells(engine: Engine, study: Study, arms: list[Arm], tuned: dict[str, Flat]) -> None:
+    from orchestration import cells
+    from orchestration.members import Listed
+
+    engine.run(Listed(cells.missing(engine.folder, cells.cells(study, arms, tuned))), test=True)
+
+
+def _summary(folder: StudyFolder, tracker: Tracker, found: list[Table]) -> int:
+    from orchestration import ablation_text
+    from orchestration.errors import NothingFinished
+
+    if not found:
+        failed = [m for m in folder.members("cells") if m.status == "failed"]
+        reasons = "; ".join(sorted({m.reason or "" for m in failed}))
+        raise NothingFinished(f"no cell finished ({len(failed)} failed: {reasons})")
+    for table in found:
+        for line in ablation_text.table_lines(table):
+            print(line)
+    if tracker.problem:
+        print(
+            f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"
+        )
+    print(f"results: {folder.storage.root} (results.json has these tables)")
+    print(f"compare: mlflow ui --backend-store-uri {tracker.uri}")
+    print(f"report: python -m orchestration.report {folder.storage.root}")
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    cli.run(main)
