@@ -11,11 +11,9 @@ from orchestration import cli
 if TYPE_CHECKING:
     from orchestration.ablation_results import Table
     from orchestration.cells import Arm
-    from orchestration.engine import Engine
     from orchestration.folder import StudyFolder
     from orchestration.layers import Flat
     from orchestration.session import Opened
-    from orchestration.study import Study
     from orchestration.tracking import Tracker
 
 
@@ -23,9 +21,6 @@ def main() -> int:
     """Run every cell of the file's design, compare the variants; the same command goes on."""
     parser = cli.parser(
         "ablate", "Train variants on the same seeds and splits, and say which differ and by how much."
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show cells, cost and what could be detected; start nothing"
     )
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="of a cell, for --dry-run before any cell has run"
@@ -66,16 +61,17 @@ def _run(opened: Opened, arms: list[Arm], address: str | None, arguments: argpar
             opened.compute_features()
             _missing(opened, arms, tracker, address, arguments.verbose)
             found = ablation_results.tables(folder)
-            ablation_results.store(folder, found)
+            looks = ablation_results.store(folder, found)
             tracker.variants = ablation_text.metrics(found)
             tracker.summary = {}
-    return _summary(folder, tracker, found)
+    return _summary(folder, tracker, found, looks)
 
 
 def _missing(opened: Opened, arms: list[Arm], tracker: Tracker, address: str | None, verbose: bool) -> None:
     """Search inside the arms, where the file has a space, and run the cells that are missing."""
     from orchestration import ablation_run, cells, cluster
     from orchestration.engine import Engine
+    from orchestration.members import Listed
     from orchestration.plan import finals_console
 
     folder, study = opened.folder, opened.study
@@ -93,21 +89,15 @@ def _missing(opened: Opened, arms: list[Arm], tracker: Tracker, address: str | N
             f" and {placement.gpus:g} GPU, launcher {placement.launcher}",
             file=sys.stderr,
         )
-        engine = Engine(folder, opened.prepared, placement, finals_console(folder, to_run), tracker)
         tuned: dict[str, Flat] = {}
         if study.space:
-            tuned = ablation_run.search_arms(engine, arms)
-        _run_cells(engine, study, arms, tuned)
+            tuned = ablation_run.search_arms(opened, placement, arms)
+            to_run = cells.missing(folder, cells.cells(study, arms, tuned))
+        with finals_console(folder, to_run) as console:
+            Engine(folder, opened.prepared, placement, console, tracker).run(Listed(to_run), test=True)
 
 
-def _run_cells(engine: Engine, study: Study, arms: list[Arm], tuned: dict[str, Flat]) -> None:
-    from orchestration import cells
-    from orchestration.members import Listed
-
-    engine.run(Listed(cells.missing(engine.folder, cells.cells(study, arms, tuned))), test=True)
-
-
-def _summary(folder: StudyFolder, tracker: Tracker, found: list[Table]) -> int:
+def _summary(folder: StudyFolder, tracker: Tracker, found: list[Table], looks: list[int]) -> int:
     from orchestration import ablation_text
     from orchestration.errors import NothingFinished
 
@@ -118,6 +108,11 @@ def _summary(folder: StudyFolder, tracker: Tracker, found: list[Table]) -> int:
     for table in found:
         for line in ablation_text.table_lines(table):
             print(line)
+    if len(looks) > 1:
+        print(
+            f"looked at with {', '.join(map(str, looks))} seeds: p values hold for a number of seeds that was"
+            " fixed beforehand"
+        )
     if tracker.problem:
         print(
             f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"

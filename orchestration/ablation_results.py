@@ -84,6 +84,7 @@ class _Data:
         config = folder.study.config(self._done[0].params)
         self._faces = Faces.open(config.data.root)
         self._split = splits.load(self._faces, config.data.spec())
+        self._frozen = config.frozen
         pooled = ablation.splits == "folds"
         self._folds = splits.fold_count(self._faces, config.data.spec()) if pooled else 1
         self._rows: NDArray[np.int64] | None = None  # sample ids that all units share
@@ -186,7 +187,7 @@ class _Data:
             )
         if self._ablation.splits == "folds":
             notes.append("test predictions of all folds pooled, each image once; training parts overlap")
-        if any(m.test and self._folder.study.config(m.params).frozen for m in self._done[:1]):
+        if self._frozen:
             notes.append("frozen backbone: not evidence for fine-tuning")
         return notes
 
@@ -196,8 +197,8 @@ def _spread_of(tests: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, f
     return {key: mean_sd([t[key] for t in tests if key in t]) for key in keys if key != "age_mae"}
 
 
-def store(folder: StudyFolder, found: Sequence[Table]) -> None:
-    """Write `results.json`: the tables, and at how many seeds the comparison was looked at."""
+def store(folder: StudyFolder, found: Sequence[Table]) -> list[int]:
+    """Write `results.json`; return the numbers of seeds at which the comparison was looked at."""
     ablation = folder.study.ablation
     assert ablation is not None
     before = folder.storage.get_json("results.json") or {}
@@ -207,6 +208,7 @@ def store(folder: StudyFolder, found: Sequence[Table]) -> None:
     folder.storage.put_json(
         "results.json", {"seeds_at_looks": looks, "tables": [_plain(asdict(t)) for t in found]}
     )
+    return looks
 
 
 def _plain(value: Any) -> Any:

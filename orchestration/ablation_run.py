@@ -21,7 +21,8 @@ from orchestration.storage import Storage
 from orchestration.study import Study
 
 if TYPE_CHECKING:
-    from orchestration.engine import Engine
+    from orchestration.cluster import Placement
+    from orchestration.session import Opened
 
 
 def arms_of(study: Study) -> list[Arm]:
@@ -44,7 +45,7 @@ def configs(study: Study, arms: Sequence[Arm]) -> list[RunConfig]:
     return found
 
 
-def search_arms(engine: Engine, arms: Sequence[Arm]) -> dict[str, Flat]:
+def search_arms(opened: Opened, placement: Placement, arms: Sequence[Arm]) -> dict[str, Flat]:
     """Search the space inside every arm with the same budget; the best values by arm's label.
 
     Each search is a study of its own below `searches/`, and goes on after a kill as any search does. Raises
@@ -56,17 +57,21 @@ def search_arms(engine: Engine, arms: Sequence[Arm]) -> dict[str, Flat]:
     from orchestration.tracking import Tracker
 
     best: dict[str, Flat] = {}
-    for arm in arms:
-        sub = cells.sub_study(engine.folder.study, arm, engine.folder.storage.root)
+    for number, arm in enumerate(arms, 1):
+        sub = cells.sub_study(opened.study, arm, opened.folder.storage.root)
         folder = StudyFolder(sub)
-        folder.begin(engine.prepared.inputs(sub.config()))
-        with Tracker(folder, ["trials"], provenance.tags()) as tracker:
-            inner = Engine(folder, engine.prepared, engine.placement, plan.console(folder), tracker)
+        folder.begin(opened.prepared.inputs(sub.config()))
+        print(f"search {number}/{len(arms)} inside {arm.label}: {plan.missing(folder)[0]} trials to run")
+        with (
+            Tracker(folder, ["trials"], provenance.tags()) as tracker,
+            plan.console(folder) as console,
+        ):
             scheduler = search.scheduler(sub)
             for member in folder.members("trials"):
                 if member.status != "running":
                     search.replay(scheduler, member.name, folder.lines(member))
-            inner.run(search.OptunaTrials(folder), scheduler)
+            engine = Engine(folder, opened.prepared, placement, console, tracker)
+            engine.run(search.OptunaTrials(folder), scheduler)
             tracker.summary = plan.summary(folder)
         ranked = plan.ranked(folder)
         if not ranked:
@@ -110,10 +115,10 @@ def _cost(study: Study, arms: Sequence[Arm], records: Records, stated: float | N
     left = len(arms) * len(cells.seeds(study)) - len(done)
     each = median((m.ended or 0.0) - m.started for m in done) if done else stated
     if each is None:
-        return [f"cost: {left} cells; how long one takes is known once one has run; --seconds S states it"]
+        return [f"cost: {left} cells; their time is known once one has run; --seconds S states it"]
     source = f"median of {len(done)} that ran" if done else "stated"
     return [
-        f"cost: {left} cells × {each:.1f} s ({source}) = {duration(left * each)} one at a time, divided by how"
+        f"cost: {left} cells × {each:.1f} s ({source}) = {duration(left * each)} one at a time; divide by how"
         " many run at once"
     ]
 

@@ -204,7 +204,7 @@ class MlflowStore:
             self.sent[run] = max(metric.step for metric in metrics)
 
     def finish(self, summary: Mapping[str, float], variants: Mapping[str, Mapping[str, float]]) -> None:
-        """Put outcomes on the runs of the study and its variants, what it ran with and its figures; end them."""
+        """Put outcomes on the study's and the variants' runs, what it ran with and its figures; end them."""
         self._put_metrics(self.parent, summary)
         for name, values in variants.items():
             run_id = self.runs.get(f"variants/{name}")
