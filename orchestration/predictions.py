@@ -6,7 +6,7 @@ Names no person: `sample_id` is the row in the data set whose fingerprint the fi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -110,6 +110,16 @@ def read(storage: Storage, part: str) -> Predictions | None:
         lacks = f", which lacks {', '.join(missing)}" if missing else ""
         raise UserError(f"{path}: format version {version!r}{lacks}; this code reads {FORMAT_VERSION}")
     return Predictions(Origin(**said), table.replace_schema_metadata(None))
+
+
+def pooled(parts: Sequence[Predictions]) -> Predictions:
+    """The test parts of several folds as one, in the order of sample_id; an image in two of them counts once.
+
+    The origin is the first part's.
+    """
+    table = pa.concat_tables([part.table for part in parts])
+    _, first = np.unique(table.column("sample_id").to_numpy(), return_index=True)
+    return Predictions(parts[0].origin, table.take(pa.array(first)))
 
 
 def _name(part: str) -> str:

@@ -135,7 +135,8 @@ class Run:
         scores = self._predict("test", best_epoch)
         if self.writes:
             self._require_current()
-            self.storage.put_json("result.json", _result(best_epoch, scores))
+            where = {"device": self.training.device.type, "workers": self.training.workers.count}
+            self.storage.put_json("result.json", {**_result(best_epoch, scores), **where})
 
     def _predict(self, part: str, epoch: int) -> Scores:
         """Score a part, and keep what was predicted of it in the run's folder."""
