@@ -43,6 +43,29 @@ class Batch:
     sample_id: Tensor
     counts: bool
 
+    def parts(self, count: int) -> list[Batch]:
+        """The batch in so many parts of at least two samples, fewer where it is too small for that."""
+        count = min(count, max(1, len(self.age) // 2))
+        if count == 1:
+            return [self]
+        split = {
+            name: torch.tensor_split(value, count)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return [
+            Batch(
+                split["inputs"][i],
+                None if self.noise is None else split["noise"][i],
+                split["age"][i],
+                split["gender"][i],
+                split["position"][i],
+                split["sample_id"][i],
+                self.counts,
+            )
+            for i in range(count)
+        ]
+
 
 def share(rows: np.ndarray, rank: int, count: int) -> tuple[np.ndarray, bool]:
     """The rows of a global batch that worker `rank` of `count` takes, and whether they count.

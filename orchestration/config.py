@@ -152,6 +152,7 @@ class TrainConfig(Section):
 
     epochs: int = Field(20, ge=1, le=10_000)
     batch_size: int = Field(64, ge=2, le=1_000_000, description="over all workers together")
+    accumulate: int = Field(1, ge=1, le=1024, description="parts of a batch, done in turn to save memory")
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
 
 

@@ -22,6 +22,7 @@ from orchestration.study import Study, dump
 # What may differ from the study on disk when a command goes on.
 MAY_CHANGE = (
     "search.trials",
+    "budget.",
     "resources.",
     "storage",
     "final.",
@@ -91,8 +92,11 @@ class StudyFolder(Records):
             # A run that failed begins again; one that was killed goes on.
             started=time.time() if member.status == "failed" or not member.started else member.started,
             reason=None,
+            cause=None,
             ended=None,
             value=None,
+            values=None,
+            broken=[],
             test=None,
             identity=identity(config, inputs.for_identity()),
             fingerprint=inputs.fingerprint,
@@ -102,9 +106,17 @@ class StudyFolder(Records):
         )
         self.storage.clear_partials(member.name)
         if not self.storage.exists(f"{member.name}/resolved.yaml"):
-            self.storage.put(f"{member.name}/resolved.yaml", self._resolved(member, config))
+            self.put_resolved(member, config)
         self.put(member)
         return member
+
+    def config_of(self, member: Member) -> RunConfig:
+        """What a member trains: the study's run, its point and seed, and what the machine forced."""
+        return self.study.config({**member.params, **member.changes}, member.seed)
+
+    def put_resolved(self, member: Member, config: RunConfig) -> None:
+        """Write a member's `resolved.yaml`."""
+        self.storage.put(f"{member.name}/resolved.yaml", self._resolved(member, config))
 
     def end(self, member: Member, status: str, **values: Any) -> Member:
         """Record a member's end, and drop the checkpoint that was only there to go on from."""
@@ -113,6 +125,19 @@ class StudyFolder(Records):
             self._enter_in_ledger(member)
         self.put(member)
         self.storage.delete(f"{member.name}/last.pt")
+        return member
+
+    def fail(self, member: Member, reason: str, cause: str, trace: str | None, **values: Any) -> Member:
+        """Record a failure, with the last lines of its traceback in `error.txt`."""
+        if trace is not None:
+            self.storage.put(f"{member.name}/error.txt", trace.encode())
+        return self.end(member, "failed", reason=reason, cause=cause, **values)
+
+    def begin_again(self, member: Member) -> Member:
+        """Record that a member starts over as another experiment: what it left is gone."""
+        for name in ("metrics.jsonl", "last.pt", "best.pt", "resolved.yaml"):
+            self.storage.delete(f"{member.name}/{name}")
+        self.put(member)
         return member
 
     def _enter_in_ledger(self, member: Member) -> None:

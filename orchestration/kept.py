@@ -39,6 +39,12 @@ class KeptFeatures:
             self._drop_older()
         return path.stat().st_size / 2**20
 
+    def drop_after(self, epoch: int) -> None:
+        """On going on from `epoch`: passes of later ones are an earlier attempt's and come again."""
+        for later in epochs(self._folder):
+            if later > epoch:
+                shutil.rmtree(self._folder / epoch_name(later), ignore_errors=True)
+
     def _shard(self, epoch: int, pass_: Pass, source: Source, workers: Workers) -> Shard:
         return Shard(
             epoch=epoch,

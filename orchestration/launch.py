@@ -10,9 +10,11 @@ from ray import tune
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from orchestration import processes
 from orchestration.cluster import Placement
 from orchestration.errors import MachineError
-from orchestration.run import Run, Superseded, Task, failure
+from orchestration.failures import failure
+from orchestration.run import Run, Superseded, Task
 from orchestration.training import Diverged
 
 # The trial's driver asks for almost nothing: its workers hold the resources. 0 is refused by Ray.
@@ -28,6 +30,7 @@ class TrialActor(tune.Trainable):
         self.failure: dict[str, Any] | None = None
         self.run: Run | None = None
         try:
+            processes.record(config["task"].folder, 0)
             placement: Placement = config["placement"]
             self.run = Run(config["task"], torch.device(placement.device), placement.kernels)
         except Exception as error:
@@ -66,6 +69,7 @@ def worker(config: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     group = ray.util.get_current_placement_group()
     extra = {"placement_group": group.id.hex()} if group is not None else {}
+    processes.record(config["task"].folder, ray.train.get_context().get_world_rank())
     try:
         run = Run(config["task"], device, placement.kernels)
         while not run.finished:
@@ -114,7 +118,8 @@ def drive(config: dict[str, Any]) -> None:
 
 def cause_of(error: Exception) -> Exception:
     """The worker's own error. When one rank fails the others fail on it, so ours come first."""
-    causes: list[Exception] = list(getattr(error, "worker_failures", {}).values())
+    failures = getattr(error, "worker_failures", {}).values()
+    causes: list[Exception] = [getattr(cause, "_base_exc", cause) for cause in failures]
     ours = [cause for cause in causes if isinstance(cause, (MachineError, Superseded))]
     return [*ours, *causes, error][0]
 

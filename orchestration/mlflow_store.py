@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestration import predictions, provenance
+from orchestration import predictions, provenance, registry
 from orchestration.audit_line import audit_line
 from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
@@ -25,6 +25,7 @@ from orchestration.space import varying_keys
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 UID = "rapl.study"
 NAME = "rapl.run"
+LINES_AT_ONCE = 20  # some 30 metrics each; MLflow takes 1000 at once
 
 
 class MlflowStore:
@@ -191,17 +192,18 @@ class MlflowStore:
         run = key_of(member)
         if run not in self.sent:
             self.sent[run] = self._last_step(run_id)
-        metrics = [
-            Metric(self.names.get(key, key), float(value), int(line["time"] * 1000), int(line["epoch"]))
-            for line in self.folder.lines(member)
-            if line["epoch"] > self.sent[run]
-            for key, value in line.items()
-            if key not in ("epoch", "time")
-        ]
-        for first in range(0, len(metrics), 900):
-            self.client.log_batch(run_id, metrics=metrics[first : first + 900])
-        if metrics:
-            self.sent[run] = max(metric.step for metric in metrics)
+        new = [line for line in self.folder.lines(member) if line["epoch"] > self.sent[run]]
+        # Whole epochs: what the server has of the last one tells what it has of all.
+        for first in range(0, len(new), LINES_AT_ONCE):
+            lines = new[first : first + LINES_AT_ONCE]
+            metrics = [
+                Metric(self.names.get(key, key), float(value), int(line["time"] * 1000), int(line["epoch"]))
+                for line in lines
+                for key, value in line.items()
+                if key not in ("epoch", "time")
+            ]
+            self.client.log_batch(run_id, metrics=metrics)
+            self.sent[run] = int(lines[-1]["epoch"])
 
     def finish(self, summary: Mapping[str, float], variants: Mapping[str, Mapping[str, float]]) -> None:
         """Put outcomes on the study's and the variants' runs, what it ran with and its figures; end them."""
@@ -213,6 +215,9 @@ class MlflowStore:
                 self.client.set_terminated(run_id, "FINISHED")
         for name, text in provenance.files().items():
             self.client.log_text(self.parent, text, f"provenance/{name}")
+        version = registry.register(self.folder, self.client, self.runs, self.tags)
+        if version is not None:
+            self.client.set_tag(self.parent, "registered_model", version)
         file = self.folder.storage.get("study.yaml")
         if file is not None:
             self.client.log_text(self.parent, file.decode(), "study.yaml")
@@ -238,8 +243,14 @@ class MlflowStore:
         scores = [Metric(f"test/{name}", value, ended, 0) for name, value in (member.test or {}).items()]
         self.client.log_batch(run_id, metrics=scores)
         self.client.set_tag(run_id, "status", member.status)
-        if member.reason:
-            self.client.set_tag(run_id, "failure", member.reason[:4000])
+        for tag, text in (("failure", member.reason), ("cause", member.cause), ("source", member.source)):
+            if text:
+                self.client.set_tag(run_id, tag, text[:4000])
+        if member.broken:
+            self.client.set_tag(run_id, "constraints_broken", "; ".join(member.broken)[:4000])
+        trace = self.folder.storage.get(f"{member.name}/error.txt") if member.status == "failed" else None
+        if trace is not None:
+            self.client.log_text(run_id, trace.decode(errors="replace"), "error.txt")
         kept = f"{member.name}/{predictions.FOLDER}"
         for file in self.folder.storage.list(kept):
             path = f"{self.folder.storage.root}/{kept}/{file}"

@@ -51,7 +51,7 @@ def failures(members: list[Member]) -> list[str]:
     """How many trials failed of which cause, with the first of each."""
     causes: dict[str, list[Member]] = {}
     for member in members:
-        causes.setdefault((member.reason or "unknown").split(":")[0], []).append(member)
+        causes.setdefault(member.cause or (member.reason or "unknown").split(":")[0], []).append(member)
     often = sorted(causes.items(), key=lambda cause: -len(cause[1]))
     rows = [[str(len(those)), cause, those[0].name, those[0].reason or ""] for cause, those in often]
     return ["failures by cause:", *table(["", "cause", "first", "its reason"], rows)] if rows else []

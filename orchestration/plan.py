@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from statistics import mean, stdev
 
 from orchestration.console import number, short
 from orchestration.folder import StudyFolder
 from orchestration.live import Console
+from orchestration.objectives import front
 from orchestration.progress import Progress
 from orchestration.records import ENDED, Member
 from orchestration.space import planned_trials
-from orchestration.stopping import Stopping
+from orchestration.stopping import Stopping, brackets_of, grace_of
 from orchestration.study import Study
 
 
 def ranked(folder: StudyFolder) -> list[Member]:
-    """Finished trials, best validation value first; ties by number."""
+    """Finished trials that break no constraint, best validation value first; ties by number.
+
+    With several objectives the Pareto front alone, best by the first: finals are its first `final.top_k`.
+    """
     sign = 1 if folder.study.objective.mode == "min" else -1
+    objective = folder.study.objective
     complete = [m for m in folder.members("trials") if m.status == "complete" and m.value is not None]
+    complete = [m for m in complete if not m.broken]
+    if objective.others:
+        complete = front(objective, complete)
     return sorted(complete, key=lambda m: (sign * (m.value or 0.0), m.number))
 
 
@@ -55,20 +62,16 @@ def finals(folder: StudyFolder) -> list[Member]:
 
 def missing(folder: StudyFolder) -> tuple[int, int]:
     """How many trials, and how many final runs as far as known, are still to run."""
-    ended = sum(m.status in ENDED for m in folder.members("trials"))
-    trials = max(0, planned_trials(folder.study) - ended)
+    states = Counter(m.status for m in folder.members("trials"))
+    ended = sum(states[status] for status in ENDED)
+    trials = max(states["running"], planned_trials(folder.study) - ended)
     wanted = folder.study.final.top_k * folder.study.final.seeds if trials else len(finals(folder))
     return trials, wanted
 
 
 def stopping(study: Study) -> Stopping:
     """What the study's scheduler lets expect."""
-    epochs = study.config().train.epochs
-    grace = min(study.search.grace or max(1, math.ceil(epochs / 4)), max(1, epochs - 1))
-    depth = int(math.log(epochs / grace) / math.log(study.search.reduction)) + 1
-    # Any other rule stops by the curves themselves, which nothing lets expect: at most is then expected.
-    brackets = {"asha": 1, "hyperband": max(1, min(3, depth))}.get(study.search.scheduler, 0)
-    return Stopping(epochs, grace, study.search.reduction, brackets if epochs > 1 else 0)
+    return Stopping(study.config().train.epochs, grace_of(study), study.search.reduction, brackets_of(study))
 
 
 def console(folder: StudyFolder) -> Console:

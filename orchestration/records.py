@@ -25,6 +25,11 @@ class Member:
     attempt: int = 0
     value: float | None = None
     reason: str | None = None
+    cause: str | None = None  # of a failure, one of causes.CAUSES
+    values: list[float] | None = None  # of several objectives, the first one's first
+    broken: list[str] = field(default_factory=list)  # constraints it does not keep to
+    changes: dict[str, Any] = field(default_factory=dict)  # what the machine forced: train.accumulate
+    source: str | None = None  # the trial of an earlier study whose result this is
     identity: str = ""
     fingerprint: str = ""
     audit: dict[str, str] = field(default_factory=dict)  # leaks: verdicts and reasons (audit_line.py)

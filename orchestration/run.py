@@ -17,10 +17,11 @@ import torch
 from orchestration import checkpoint, predictions
 from orchestration.confidence import confidence
 from orchestration.config import RunConfig, identity
-from orchestration.errors import MachineError, UserError
+from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.kept import KeptFeatures
 from orchestration.kernels import PLAIN, Kernels
+from orchestration.memory import PeakMemory
 from orchestration.prediction_pass import PredictionPass
 from orchestration.records import read_metrics
 from orchestration.scores import Scores
@@ -56,7 +57,9 @@ class Run:
         self.training = Training(task.config, task.inputs, device, kernels)
         self.kept = KeptFeatures(task.config, task.folder, task.attempt, task.inputs.fingerprint)
         self.lines: list[dict[str, Any]] = []
+        self._memory = PeakMemory(device)
         self._saved_at = time.monotonic()
+        self._require_current()
         self._resume()
 
     @property
@@ -74,10 +77,13 @@ class Run:
         if state is not None:
             self.training.load(state)
         self.lines = read_metrics(self.storage)[: self.training.epoch]
+        if self.writes:
+            self.kept.drop_after(self.training.epoch)
 
     def step(self) -> dict[str, Any]:
         """Train an epoch, write its line, and the checkpoint when it is due. Returns the line."""
-        report: dict[str, Any] = dict(self.training.step())
+        self._memory.begin()
+        report: dict[str, Any] = {**self.training.step(), **self._memory.read()}
         if not math.isfinite(report[self.task.metric]):
             raise Diverged(f"{self.task.metric} is not finite in epoch {self.training.epoch}")
         report["best"] = self._best(report)
@@ -175,16 +181,3 @@ def _result(best_epoch: int, scores: Scores) -> dict[str, Any]:
 def put_metrics(storage: Storage, lines: list[dict[str, Any]]) -> None:
     """Replace `metrics.jsonl` whole."""
     storage.put("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
-
-
-def failure(error: Exception) -> dict[str, Any]:
-    """The report of a run that failed: its reason in one line."""
-    if isinstance(error, (Diverged, Superseded)):
-        reason = str(error)
-    elif isinstance(error, torch.OutOfMemoryError):
-        reason = f"out of memory: {str(error).splitlines()[0]}"
-    else:
-        reason = f"{type(error).__name__}: {error}"
-    if isinstance(error, MachineError):
-        return {"failed": str(error), "machine": str(error), "done": True}
-    return {"failed": reason, "done": True}

@@ -11,8 +11,9 @@ import torch
 
 from orchestration import kernels
 from orchestration.console import duration, number
+from orchestration.failures import failure, halved
 from orchestration.records import Member
-from orchestration.run import Run, failure
+from orchestration.run import Run
 from orchestration.session import Opened, one_thread_pool
 from orchestration.tracking import Tracker
 
@@ -53,10 +54,10 @@ class EpochLines:
 
 def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
     """Train in this process, on its GPU if torch sees one and the study wants it."""
-    config = opened.study.config(seed=member.seed)
+    folder = opened.folder
+    config = folder.config_of(member)
     resources = opened.study.resources
     inputs = opened.prepared.inputs(config)
-    folder = opened.folder
     use_gpu = torch.cuda.is_available() and resources.device != "cpu" and resources.gpus_per_worker != 0
     device = "cuda" if use_gpu else "cpu"
     chosen = kernels.chosen(resources)
@@ -64,6 +65,7 @@ def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
         kernels.require(chosen, device)
     member = folder.start(member, config, inputs)
     lines = EpochLines(config.train.epochs, opened.study.objective.metric)
+    again = None
     with one_thread_pool(resources.cpus_per_worker):
         try:
             task = folder.task(member, config, inputs, test=True)
@@ -73,9 +75,14 @@ def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
                 tracker.wake()
             run.conclude()
         except (RuntimeError, ValueError) as error:  # a diverged loss, or memory
-            return folder.end(
-                member, "failed", value=best(folder.lines(member)), reason=failure(error)["failed"]
-            )
+            known = failure(error)
+            again = halved(opened.study, member, known["cause"])
+            if again is None:
+                value = best(folder.lines(member))
+                return folder.fail(member, known["failed"], known["cause"], known["trace"], value=value)
+    if again is not None:
+        print("out of memory: once more, with each batch in two halves", file=sys.stderr)
+        return run_here(opened, folder.begin_again(again), tracker)
     return folder.end(member, "complete", value=best(run.lines), test=folder.test_scores(member))
 
 

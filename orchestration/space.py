@@ -75,8 +75,10 @@ def grid(study: Study) -> list[Flat]:
 
 def planned_trials(study: Study) -> int:
     """How many trials the study has when it is done: `search.trials`, or the whole grid if that is less."""
-    trials = study.search.trials
-    return min(trials, len(grid(study))) if study.search.sampler == "grid" else trials
+    trials = min(study.search.trials, study.budget.trials or study.search.trials)
+    ranges = any(param.choices is None for param in study.space.values())
+    as_grid = study.search.sampler == "grid" or (study.search.sampler == "auto" and not ranges)
+    return min(trials, len(grid(study))) if as_grid else trials
 
 
 def holds(when: Mapping[str, Any], values: Mapping[str, Any]) -> bool:

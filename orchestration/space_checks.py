@@ -8,6 +8,7 @@ from orchestration.config import RunConfig
 from orchestration.errors import ConfigError
 from orchestration.fields import Leaf, leaves, suggestion
 from orchestration.layers import flatten
+from orchestration.points import inside, point_problems
 from orchestration.space import INPUT_PREFIXES, in_order, is_integer, is_number, own_values, pinned
 from orchestration.study import Param, Study
 
@@ -38,7 +39,36 @@ def space_problems(study: Study) -> list[str]:
         found += _reachable(study, path, known[path]) or _values_fit(study, path, param)
     if found:
         return found
-    return _first_trial(study) + _frozen_reach(study) + _epochs_fixed(study) + _shares_hold(study)
+    return (
+        _first_trial(study)
+        + point_problems(study)
+        + _search_fits(study)
+        + _frozen_reach(study)
+        + _epochs_fixed(study)
+        + _shares_hold(study)
+    )
+
+
+def _search_fits(study: Study) -> list[str]:
+    """A sampler, its scheduler and the objectives must go together."""
+    search, several = study.search, bool(study.objective.others)
+    found = []
+    if several and search.scheduler != "none":
+        found.append(f"search.scheduler: {search.scheduler} stops by one objective; several need none")
+    if search.sampler == "nsga2" and search.scheduler != "none":
+        found.append("search.sampler: nsga2 breeds from finished trials alone; set search.scheduler: none")
+    if search.sampler == "cmaes":
+        if several:
+            found.append("search.sampler: cmaes takes one objective; use tpe, gp or nsga2")
+        if search.constraints:
+            found.append("search.sampler: cmaes knows no constraints; use tpe, gp or nsga2")
+    final = study.final.top_k * study.final.seeds * study.config().train.epochs
+    if study.budget.epochs is not None and study.budget.epochs <= final:
+        found.append(
+            f"budget.epochs: {study.budget.epochs} leave nothing for the search, since final.top_k ×"
+            f" final.seeds × train.epochs = {final} are kept for the final seeds"
+        )
+    return found
 
 
 def _reachable(study: Study, path: str, options: list[Leaf]) -> list[str]:
@@ -96,17 +126,12 @@ def _first_trial(study: Study) -> list[str]:
         return [
             f"space.{path}: a grid needs choices; give them, or another search.sampler" for path in ranges
         ]
-    if study.search.start_from != "run":
+    start = study.search.start_from
+    if start != "run" and not (isinstance(start, tuple) and "run" in start):
         return []
     found = []
     for path, value in own_values(study).items():
-        param = study.space[path]
-        if param.choices is not None:
-            inside = value in param.choices
-        else:
-            assert param.low is not None and param.high is not None
-            inside = param.low <= value <= param.high
-        if not inside:
+        if not inside(study.space[path], value):
             found.append(
                 f"space.{path}: the file's own value {value!r} is the first trial but lies outside;"
                 " widen the space or set search.start_from: none"

@@ -5,6 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from orchestration.study import Study
+
+HYPERBAND_BRACKETS = 3
+
+
+def grace_of(study: Study) -> int:
+    """Epochs before a trial may be stopped: a quarter of the schedule unless the file says."""
+    epochs = study.config().train.epochs
+    return min(study.search.grace or max(1, math.ceil(epochs / 4)), max(1, epochs - 1))
+
+
+def brackets_of(study: Study) -> int:
+    """ASHA's brackets: one; for hyperband all that have a rung before the last epoch, at most three; none
+    without ASHA (what the median rule stops depends on the trials).
+    """
+    epochs = study.config().train.epochs
+    if study.search.scheduler in ("none", "median") or epochs == 1:
+        return 0
+    rungs = int(math.log(epochs / grace_of(study)) / math.log(study.search.reduction)) + 1
+    return max(1, min(HYPERBAND_BRACKETS, rungs)) if study.search.scheduler == "hyperband" else 1
+
 
 @dataclass(frozen=True)
 class Stopping:

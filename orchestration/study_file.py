@@ -17,7 +17,7 @@ from orchestration.layers import Flat, flatten, layered, nest, parse_overrides
 from orchestration.space_checks import space_problems
 from orchestration.study import Study, default_names
 
-SECTIONS = ("run", "space", "objective", "search", "final", "ablation", "resources")
+SECTIONS = ("run", "space", "objective", "search", "budget", "final", "ablation", "resources")
 PATHS = ("data.root", "data.listing", "model.backbone.weights")
 
 
@@ -58,7 +58,7 @@ def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         wrong = [
             f"{k}: expected a mapping, received {raw[k]!r}."
             for k in SECTIONS
-            if raw.get(k) is not None and not isinstance(raw[k], dict)
+            if raw.get(k) is not None and not isinstance(raw[k], (dict, list) if k == "objective" else dict)
         ]
         if wrong:
             raise ConfigError(wrong, str(path))

@@ -69,7 +69,9 @@ class Tracker:
                     self._store.finish(self.summary, self.variants)
                 self.problem = None
             except Exception as error:
-                # Whatever the server or its store raised: the folder keeps everything, so try again.
+                # Whatever the server or its store raised: the folder keeps everything, so try again, and ask
+                # first what it has: a run may have been made though the answer was lost.
+                self._store = None
                 self.problem = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
             if last:
                 return

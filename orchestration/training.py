@@ -36,6 +36,9 @@ from orchestration.scores import Scores
 from orchestration.seeds import seed_of
 from orchestration.workers import Workers
 
+# A look at the sums waits for the device, so it is not taken after every step.
+CHECK_STEPS = 50
+
 
 class Diverged(RuntimeError):
     """The loss became NaN or infinite."""
@@ -120,6 +123,8 @@ class Training:
             self._seed_dropout(index)
             sums += self._update(batch).double()
             self.schedule.after_step()
+            if index % CHECK_STEPS == CHECK_STEPS - 1:
+                self._require_finite(self.workers.sum(sums.clone()), index + 1)
         self.schedule.after_epoch()
         losses = self._train_losses(self.workers.sum(sums))
         seconds = time.perf_counter() - start
@@ -152,23 +157,33 @@ class Training:
         # A worker without a share must not move its batch-norm statistics.
         if self.network.training != batch.counts:
             self.network.train(batch.counts)
-        with self._autocast():
-            outputs: Outputs = self.module(batch.inputs, batch.noise, self.position.own(batch))
-        terms = self.network.losses(outputs, batch.age, batch.gender)
-        mine = _stacked(terms) * (1.0 if batch.counts else 0.0)
-        totals = self.workers.sum(mine.detach().clone())
-        loss = self._joint(mine, totals)
+        known = self.workers.sum(self._known(batch))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        done: list[tuple[Batch, Outputs, Tensor]] = []
+        for part in batch.parts(self.config.train.accumulate):
+            with self._autocast():
+                outputs: Outputs = self.module(part.inputs, part.noise, self.position.own(part))
+            terms = self.network.losses(outputs, part.age, part.gender)
+            mine = _stacked(terms) * (1.0 if batch.counts else 0.0)
+            self._joint(mine, known).backward()  # type: ignore[no-untyped-call]
+            done.append((part, outputs, mine.detach()))
         self.position.drop_gradients()
         self.optimizer.step()
-        if batch.counts:
-            self.position.record(batch, outputs)
-        return mine.detach()
+        for part, outputs, _ in done if batch.counts else ():
+            self.position.record(part, outputs)
+        return torch.stack([mine for _, _, mine in done]).sum(0)
 
-    def _joint(self, mine: Tensor, totals: Tensor) -> Tensor:
+    def _known(self, batch: Batch) -> Tensor:
+        """How many labels of each task this worker's share has: [3]. They are known before the losses."""
+        network = self.network
+        genders = (batch.gender >= 0).sum() if network.gender_head is not None else 0
+        places = (batch.position >= 0).sum() if network.position_head is not None else 0
+        counts = [torch.as_tensor(n, device=self.device) for n in (len(batch.age), genders, places)]
+        return torch.stack(counts).to(self.batches.dtype) * (1.0 if batch.counts else 0.0)
+
+    def _joint(self, mine: Tensor, known: Tensor) -> Tensor:
         """Eq. (8) with each mean taken over the workers' union; DDP averages, hence the factor."""
-        means = mine[0::2] / totals[1::2].clamp(min=1)
+        means = mine[0::2] / known.clamp(min=1)
         position = self.config.loss.position_weight if self.position.active else 0.0
         weights = [1.0, self.config.loss.gender_weight, position]
         return (means * means.new_tensor(weights)).sum() * self.workers.count
@@ -189,13 +204,20 @@ class Training:
     def _train_losses(self, sums: Tensor) -> dict[str, float]:
         values = (sums[0::2] / sums[1::2].clamp(min=1)).tolist()
         named = dict(zip(("age", "gender", "position"), values, strict=True))
-        if not bool(torch.isfinite(sums).all()):
-            raise Diverged(f"loss is not finite in epoch {self.epoch + 1}: {named}")
+        self._require_finite(sums, self.batches.steps())
         if not self.config.model.gender_head:
             del named["gender"]
         if not self.position.active:
             del named["position"]
         return {f"train/{name}_loss": value for name, value in named.items()}
+
+    def _require_finite(self, sums: Tensor, step: int) -> None:
+        """Raise Diverged, in every worker alike, where a loss of the epoch's first steps is not finite."""
+        if not bool(torch.isfinite(sums).all()):
+            tasks = ("age", "gender", "position")
+            losses = {task: f"{float(value):.4g}" for task, value in zip(tasks, sums[0::2], strict=True)}
+            words = ", ".join(f"{task} {value}" for task, value in losses.items())
+            raise Diverged(f"loss is not finite in epoch {self.epoch + 1}, by step {step}: sums {words}")
 
     def _diagnostics(self, scores: Scores) -> dict[str, float]:
         """CORAL's crossing ranks; RAPL's gain and its references' effect on the validation position loss."""

@@ -57,12 +57,19 @@ def tune(arguments: argparse.Namespace) -> int:
 def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool) -> None:
     """Run the trials and final seeds that are missing."""
     from orchestration import cluster, plan, space
+    from orchestration.budget import Spending
+    from orchestration.journal import Journal
 
     folder, study = opened.folder, opened.study
-    trials, finals = plan.missing(folder)
+    trials, finals_left = plan.missing(folder)
     planned = space.planned_trials(study)
     print(f"study {study.study}: {planned} trials, {trials} to run; in {folder.storage.root}")
-    if trials == 0 and finals == 0:
+    spending = Spending(folder)
+    ended = spending.reached()
+    Journal(folder)  # a kill may have come between the last trial's end and Optuna's file
+    if ended is not None:
+        trials, finals_left = 0, len(plan.finals(folder))
+    if trials == 0 and finals_left == 0:
         return
     frozen = opened.configs[0].frozen
     in_groups = cluster.launcher_of(study.resources, frozen) == "train"
@@ -75,21 +82,25 @@ def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool
         )
         from orchestration.engine import Engine
 
+        spending.place(placement.gpus * placement.workers, placement.concurrent)
         with plan.console(folder) as console:
-            engine = Engine(folder, opened.prepared, placement, console, tracker)
-            _run_trials(engine)
+            engine = Engine(folder, opened.prepared, placement, console, tracker, spending)
+            if ended is None:
+                _run_trials(engine)
         _run_finals(engine)
 
 
 def _run_trials(engine: Engine) -> None:
-    from orchestration import search
+    from orchestration import objectives, schedulers, search, start
 
     folder = engine.folder
-    scheduler = search.scheduler(folder.study)
-    for member in folder.members("trials"):
-        if member.status != "running":
-            search.replay(scheduler, member.name, folder.lines(member))
-    engine.run(search.OptunaTrials(folder), scheduler)
+    start.take_over(folder, engine.prepared.inputs)
+    rule = schedulers.scheduler(folder.study)
+    for member in schedulers.replay_all(rule, folder):
+        lines = folder.lines(member)
+        worth = objectives.outcome(folder.study, lines)
+        folder.end(member, "pruned", value=float(lines[-1]["best"]), **worth)
+    engine.run(search.OptunaTrials(folder), rule)
 
 
 def _run_finals(engine: Engine) -> None:
@@ -110,9 +121,12 @@ def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
     if not ranked:
         failed = [m for m in folder.members("trials") if m.status == "failed"]
         reasons = "; ".join(sorted({m.reason or "" for m in failed}))
-        raise NothingFinished(f"no trial finished ({len(failed)} failed: {reasons})")
+        ended = _ended_by(folder)
+        raise NothingFinished(f"no trial finished ({len(failed)} failed: {reasons}){ended and f'; {ended}'}")
     for line in lines:
         print(line)
+    if ended := _ended_by(folder):
+        print(ended)
     if tracker.problem:
         print(
             f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"
@@ -122,6 +136,17 @@ def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
     best = f"{folder.storage.root}/{ranked[0].name}/resolved.yaml"
     print(f"train the best again: python -m orchestration.train --space {best}")
     return cli.DONE
+
+
+def _ended_by(folder: StudyFolder) -> str:
+    """What to say where the budget, not the plan, ended the search."""
+    from orchestration import plan
+    from orchestration.budget import Spending
+
+    left, _ = plan.missing(folder)
+    reached = Spending(folder).reached() if left else None
+    words = f"the budget ended the search ({reached}); {left} trials are left: raise it to go on"
+    return words if reached else ""
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from orchestration.config import RunConfig
-from orchestration.search import distribution
+from orchestration.frozen_trials import distribution
 from orchestration.space import encoded, grid, input_variants, own_values, sample, varying_keys
 from orchestration.study import Study
 

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 from orchestration.folder import StudyFolder
 from orchestration.records import Member
 from orchestration.run import put_metrics
-from orchestration.search import OptunaTrials, replay, scheduler
+from orchestration.schedulers import replay, scheduler
+from orchestration.search import OptunaTrials
 from orchestration.space import own_values
 from orchestration.study import Study
 
@@ -63,7 +64,9 @@ def test_ended_trials_enter_optuna_with_state_values_and_epochs(folder: StudyFol
     record(1, "pruned", 8.0, 8.5, 7.5)
     record(2, "failed", 8.0, reason="loss is not finite")
     record(3, "failed")
-    trials = OptunaTrials(folder).optuna.trials
+    # The file's own point is no trial yet, so it is queued.
+    *trials, queued = OptunaTrials(folder).optuna.trials
+    assert queued.state == TrialState.WAITING
     assert [t.state for t in trials] == [
         TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL,
     ]  # fmt: skip

@@ -56,7 +56,7 @@ def problems(load: Callable[..., Study], *overrides: str, **sections: Any) -> st
             "data.protocol=subject_exclusiv",
             ["data.protocol", "image_random", "'subject_exclusiv'", "Did you mean 'subject_exclusive'?"],
         ),
-        ("search.sampler=tp", ["search.sampler", "'tpe', 'random' or 'grid'", "Did you mean 'tpe'?"]),
+        ("search.sampler=tp", ["search.sampler", "'random' or 'grid'", "Did you mean 'tpe'?"]),
         ("data.root=", ["data.root", "None"]),
         # Judged by the test part.
         ("objective.metric=test/age_mae", ["objective.metric", "test/age_mae"]),

@@ -1,0 +1,199 @@
+"""Tune's view of a source of members: a suggestion is a member's task, an end is written to the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.tune.search import Searcher
+
+from orchestration import causes, failures, processes
+from orchestration.config import RunConfig
+from orchestration.errors import MachineError
+from orchestration.members import Source
+from orchestration.objectives import outcome
+from orchestration.records import Member
+from orchestration.schedulers import ByMember, replay
+from orchestration.stalls import Stalls
+
+if TYPE_CHECKING:
+    from orchestration.engine import Engine
+
+# A stopped Train run's controller lives a few seconds more; a group removed under it is made again.
+GROUP_REMOVAL_SECONDS = 4.0
+
+
+class Members(Searcher):
+    """Gives Tune the members of a source, and tells the study folder how they go."""
+
+    def __init__(self, engine: Engine, source: Source, rule: Any, test: bool, scratch: str) -> None:
+        super().__init__(metric="best", mode=engine.folder.study.objective.mode)
+        self.engine = engine
+        self.source = source
+        self.test = test
+        self.scratch = scratch
+        self.scheduler = ByMember(rule, self._over)
+        self.stalls = Stalls(engine.folder.study.resources.stall_minutes)
+        self.live: dict[str, tuple[Member, RunConfig]] = {}
+        self.again: list[Member] = []  # those that start over with halves of batches
+        self.hung: dict[str, str] = {}
+        self.groups: dict[str, str] = {}
+        self.broken: MachineError | None = None
+
+    def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
+        # Tune pickles its searcher to restore it one day; this one is rebuilt from the study folder.
+        return Searcher, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Members:
+        return self
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """The objective is the study's; Tune has nothing to add."""
+        return True
+
+    def _over(self) -> bool:
+        """Whether all is to stop where it is: the machine failed, or a search has spent its budget."""
+        spending = None if self.test else self.engine.spending
+        return self.broken is not None or (spending is not None and spending.reached() is not None)
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next member's task, None for "not now", or the word that there are no more."""
+        if not self._over():
+            with self._no_more_after_failure():
+                member = self.again.pop(0) if self.again else self.source.next()
+                if member is not None:
+                    return self._task(trial_id, member)
+        # One that runs may yet have to start over.
+        return None if self.live and not self._over() else Searcher.FINISHED
+
+    @contextlib.contextmanager
+    def _no_more_after_failure(self) -> Iterator[None]:
+        """A failure of the machine (a full disk) is no trial's fault: what runs stays unended, and no
+        more is given out. Raised in here it would reach Tune, which logs it and goes on.
+        """
+        try:
+            yield
+        except MachineError as error:
+            self.broken = self.broken or error
+
+    def _task(self, trial_id: str, member: Member) -> Any:
+        engine = self.engine
+        folder = engine.folder
+        config = folder.config_of(member)
+        inputs = engine.prepared.inputs(config)
+        member = folder.start(member, config, inputs)
+        earlier = folder.lines(member)
+        replay(self.scheduler.rule, member.name, earlier)
+        self.scheduler.names[trial_id] = member.name
+        for line in earlier:
+            self.source.report(member, int(line["epoch"]), float(line["best"]))
+        self.live[trial_id] = (member, config)
+        engine.console.started(member)
+        engine.tracker.wake()
+        task = folder.task(member, config, inputs, self.test)
+        return {"task": task, "placement": engine.placement, "scratch": self.scratch}
+
+    def watch(self) -> None:
+        """Count the time that went by, and end the runs that have not reported for too long."""
+        with self._no_more_after_failure():
+            if self.engine.spending is not None:
+                self.engine.spending.tick(len(self.live))
+            running = [
+                t for i, t in self.scheduler.trials.items() if i in self.live and t.status == "RUNNING"
+            ]
+            for trial, reason in self.stalls.among(running):
+                member, _ = self.live[trial.trial_id]
+                self.hung[trial.trial_id] = reason
+                trial.max_failures = 0  # it is not to be tried again
+                processes.end(
+                    f"{self.engine.folder.storage.root}/{member.name}", trial.temporary_state.ray_actor
+                )
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """An epoch of a member."""
+        if "placement_group" in result:
+            self.groups[trial_id] = result["placement_group"]
+        if "failed" in result or trial_id not in self.live:
+            return
+        member, _ = self.live[trial_id]
+        self.stalls.heard(trial_id)
+        if self.engine.spending is not None:
+            self.engine.spending.epochs += 1
+        with self._no_more_after_failure():
+            self.source.report(member, int(result["epoch"]), float(result["best"]))
+        self.engine.console.epoch(member, result)
+        self.engine.tracker.wake()
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A member's end: complete if it reached its last epoch, pruned if the rule stopped it before."""
+        if result is not None:
+            self.on_trial_result(trial_id, result)
+        member, config = self.live.pop(trial_id)
+        self.scheduler.trials.pop(trial_id, None)
+        with self._no_more_after_failure():
+            ended = self._ended(trial_id, member, config, result, error)
+            if ended is not None:
+                self.source.tell(ended)
+                self.engine.console.ended(ended)
+        self.engine.tracker.wake()
+        if trial_id in self.groups:
+            _remove_later(self.groups.pop(trial_id))
+
+    def _ended(
+        self, trial_id: str, member: Member, config: RunConfig, result: dict[str, Any] | None, error: bool
+    ) -> Member | None:
+        """The member with its end in the folder; None where it has none: it goes on later, or starts over."""
+        if result is not None and "machine" in result:
+            raise MachineError(result["machine"])
+        folder = self.engine.folder
+        lines = folder.lines(member)
+        value = float(lines[-1]["best"]) if lines else None
+        worth = outcome(folder.study, lines)
+        if error or result is None or "failed" in result:
+            reason, cause, trace = self._failure(trial_id, result)
+            again = failures.halved(folder.study, member, cause)
+            if again is None:
+                return folder.fail(member, reason, cause, trace, value=value, **worth)
+            self.again.append(folder.begin_again(again))
+            return None
+        if int(result["epoch"]) >= config.train.epochs:
+            test = folder.test_scores(member)
+            return folder.end(member, "complete", value=value, test=test, **worth)
+        if member.name in self.scheduler.stopped:
+            return folder.end(member, "pruned", value=value, **worth)
+        return None
+
+    def _failure(self, trial_id: str, result: dict[str, Any] | None) -> tuple[str, str, str | None]:
+        """Reason, cause and traceback of a failed run."""
+        if trial_id in self.hung:
+            return self.hung.pop(trial_id), causes.HANG, None
+        if result is not None and "failed" in result:
+            return result["failed"], result["cause"], result["trace"]
+        words = self.scheduler.errors.pop(trial_id, None)
+        if words is not None and failures.RAY_KILLED in words:
+            return "out of memory: Ray ended its process", causes.OUT_OF_MEMORY, words
+        return "its process died twice", causes.DIED, words
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study folder is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: every start reads the study folder."""
+
+
+def _remove_later(group_id: str) -> None:
+    """Remove a Train run's placement group that outlived it; else later runs wait for ever."""
+
+    def remove() -> None:
+        time.sleep(GROUP_REMOVAL_SECONDS)
+        with contextlib.suppress(Exception):  # already gone, or Ray is shutting down
+            group = ray.util.placement_group.PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group_id)))
+            ray.util.remove_placement_group(group)
+
+    threading.Thread(target=remove, daemon=True).start()
