@@ -38,6 +38,7 @@ class Journal:
     """Optuna's study in the folder. `sync` brings one trial up to date with the folder."""
 
     def __init__(self, folder: StudyFolder) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._folder = folder
         self._path = Path(folder.storage.root) / NAME
         self._path.parent.mkdir(parents=True, exist_ok=True)

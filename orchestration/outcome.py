@@ -8,6 +8,7 @@ from orchestration.console import labels, number, table
 from orchestration.display import displayed
 from orchestration.folder import StudyFolder
 from orchestration.importance import Importance, importance
+from orchestration.objectives import metrics
 from orchestration.records import Member
 
 BEST_SHOWN = 5
@@ -28,7 +29,8 @@ def trials(folder: StudyFolder) -> list[str]:
     """Trials by state, the best of them, failures by cause, the final seeds."""
     tally = plan.tally(folder)
     lines = [", ".join(f"{count} {status}" for status, count in tally.items())]
-    lines += best(folder, plan.ranked(folder)[:BEST_SHOWN])
+    ranked = plan.ranked(folder)
+    lines += best(folder, ranked if folder.study.objective.others else ranked[:BEST_SHOWN])
     lines += failures([m for m in folder.members("trials") if m.status == "failed"])
     lines += plan.final_rows(folder)
     audits = sorted({audit_line(m.audit) for m in plan.ranked(folder)})
@@ -37,14 +39,20 @@ def trials(folder: StudyFolder) -> list[str]:
 
 def best(folder: StudyFolder, members: list[Member]) -> list[str]:
     """A table of trials, best first, with the parameters that vary."""
-    metric = folder.study.objective.metric
+    objective = folder.study.objective
     names = labels(folder.study.space)
     rows = [
-        [m.name, number(m.value), *(number(m.params[path]) if path in m.params else "-" for path in names)]
+        [
+            m.name,
+            *(number(value) for value in m.values or (m.value,)),
+            *(number(m.params[path]) if path in m.params else "-" for path in names),
+        ]
         for m in members
     ]
-    head = f"best trials by {metric} (best epoch of each; optimistic, since chosen on validation):"
-    return [head, *table(["", metric, *names.values()], rows)]
+    head = f"best trials by {objective.metric} (best epoch of each; optimistic, since chosen on validation):"
+    if objective.others:
+        head = f"Pareto front, best {objective.metric} first; final seeds are of its first ones (optimistic):"
+    return [head, *table(["", *metrics(objective), *names.values()], rows)]
 
 
 def failures(members: list[Member]) -> list[str]:

@@ -121,8 +121,11 @@ def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
     if not ranked:
         failed = [m for m in folder.members("trials") if m.status == "failed"]
         reasons = "; ".join(sorted({m.reason or "" for m in failed}))
-        ended = _ended_by(folder)
-        raise NothingFinished(f"no trial finished ({len(failed)} failed: {reasons}){ended and f'; {ended}'}")
+        broken = sum(bool(m.broken) for m in folder.members("trials") if m.status == "complete")
+        words = [f"no trial finished ({len(failed)} failed: {reasons})"]
+        if broken:
+            words = [f"no trial keeps to the constraints ({broken} finished, {len(failed)} failed)"]
+        raise NothingFinished("; ".join(filter(None, [*words, _ended_by(folder)])))
     for line in lines:
         print(line)
     if ended := _ended_by(folder):
