@@ -66,12 +66,7 @@ def search_arms(opened: Opened, placement: Placement, arms: Sequence[Arm]) -> di
             Tracker(folder, ["trials"], provenance.tags()) as tracker,
             plan.console(folder) as console,
         ):
-            scheduler = search.scheduler(sub)
-            for member in folder.members("trials"):
-                if member.status != "running":
-                    search.replay(scheduler, member.name, folder.lines(member))
-            engine = Engine(folder, opened.prepared, placement, console, tracker)
-            engine.run(search.OptunaTrials(folder), scheduler)
+            search.run(Engine(folder, opened.prepared, placement, console, tracker))
             tracker.summary = plan.summary(folder)
         ranked = plan.ranked(folder)
         if not ranked:

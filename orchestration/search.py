@@ -8,19 +8,35 @@ opens is written after the folder (journal.py).
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState
 
-from orchestration import frozen_trials
+from orchestration import frozen_trials, schedulers, start
 from orchestration.folder import StudyFolder
 from orchestration.journal import Journal
 from orchestration.layers import Flat
+from orchestration.objectives import outcome
 from orchestration.points import not_begun
 from orchestration.records import Member
 from orchestration.samplers import sampler
 from orchestration.space import encoded, planned_trials, sample
 from orchestration.start import first_points
+
+if TYPE_CHECKING:
+    from orchestration.engine import Engine
+
+
+def run(engine: Engine) -> None:
+    """Run the trials that are missing, stopped early by the study's rule."""
+    folder = engine.folder
+    start.take_over(folder, engine.prepared.inputs)
+    rule = schedulers.scheduler(folder.study)
+    for member in schedulers.replay_all(rule, folder):
+        lines = folder.lines(member)
+        folder.end(member, "pruned", value=float(lines[-1]["best"]), **outcome(folder.study, lines))
+    engine.run(OptunaTrials(folder), rule)
 
 
 class OptunaTrials:

@@ -80,27 +80,15 @@ def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool
             f" and {placement.gpus:g} GPU, launcher {placement.launcher}",
             file=sys.stderr,
         )
+        from orchestration import search
         from orchestration.engine import Engine
 
         spending.place(placement.gpus * placement.workers, placement.concurrent)
         with plan.console(folder) as console:
             engine = Engine(folder, opened.prepared, placement, console, tracker, spending)
             if ended is None:
-                _run_trials(engine)
+                search.run(engine)
         _run_finals(engine)
-
-
-def _run_trials(engine: Engine) -> None:
-    from orchestration import objectives, schedulers, search, start
-
-    folder = engine.folder
-    start.take_over(folder, engine.prepared.inputs)
-    rule = schedulers.scheduler(folder.study)
-    for member in schedulers.replay_all(rule, folder):
-        lines = folder.lines(member)
-        worth = objectives.outcome(folder.study, lines)
-        folder.end(member, "pruned", value=float(lines[-1]["best"]), **worth)
-    engine.run(search.OptunaTrials(folder), rule)
 
 
 def _run_finals(engine: Engine) -> None:
