@@ -74,6 +74,12 @@ class Preparation:
     duplicates: str = "drop"
     filter: str = "bilinear"
 
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Preparation:
+        """Return the preparation that `asdict` made `told` of; raises KeyError or TypeError."""
+        align = told["align"]
+        return cls(**{**told, "align": Alignment(**align) if isinstance(align, dict) else None})
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -126,9 +132,7 @@ class Manifest:
             )
         try:
             content["counts"] = Counts(**content["counts"])
-            align = content["preparation"].pop("align")
-            align = Alignment(**align) if isinstance(align, dict) else None
-            content["preparation"] = Preparation(align=align, **content["preparation"])
+            content["preparation"] = Preparation.of(content["preparation"])
             content["labels"] = tuple(content["labels"])
             return cls(**content)
         except (TypeError, KeyError) as error:

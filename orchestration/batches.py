@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,13 @@ from orchestration.workers import Workers
 VIEW_STREAM = 11  # keeps the draw of a view apart from the draws of augmentation
 EVALUATION_BATCH = 512
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The arithmetic in which a run of this precision trains and predicts."""
+    if precision != "bfloat16":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True)

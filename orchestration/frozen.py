@@ -86,7 +86,7 @@ def _compute(config: RunConfig, inputs: Inputs, path: Path, description: dict[st
     for first in range(start, len(faces), CHUNK):
         rows = np.arange(first, min(first + CHUNK, len(faces)))
         for column, view in enumerate(views):
-            values[rows, column] = _features(backbone, faces.gather(rows), view, device)
+            values[rows, column] = features(backbone, faces.gather(rows), view, device)
             progress.advance(len(rows))
         if time.monotonic() - saved > 5:
             values.flush()
@@ -109,7 +109,7 @@ def _partial(raw: Path, mark: Path, shape: tuple[int, int, int]) -> tuple[np.mem
 
 
 @torch.no_grad()
-def _features(backbone: nn.Module, images: np.ndarray, view: str, device: torch.device) -> np.ndarray:
+def features(backbone: nn.Module, images: np.ndarray, view: str, device: torch.device) -> np.ndarray:
     """images: [b, h, w, 3] uint8 → pooled features [b, channel] float32 of one view."""
     parts = []
     for part in torch.split(torch.from_numpy(images), CPU_BATCH if device.type == "cpu" else len(images)):
@@ -117,5 +117,5 @@ def _features(backbone: nn.Module, images: np.ndarray, view: str, device: torch.
         if view == "hflip":
             batch = batch.flip(3)
         parts.append(average_pool(backbone(batch)).float().cpu())
-    features: np.ndarray = torch.cat(parts).numpy()
-    return features
+    found: np.ndarray = torch.cat(parts).numpy()
+    return found

@@ -7,12 +7,28 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model.network import Network, Outputs
 from orchestration.batches import Batch
 from orchestration.workers import Workers
 
 _NAMES = ("sample_id", "age", "predicted_age", "position_age", "gender", "female_probability")
+
+
+def predicted(network: Network, outputs: Outputs) -> dict[str, Tensor]:
+    """What a network says of b faces, [b] float64 each: age and position age in years, the probability of
+    female, and the age head's spread; NaN where there is no such head or it is not ready."""
+    age = network.predict_age(outputs).double()
+    unknown = torch.full_like(age, torch.nan)
+    position_age = network.predict_position_age(outputs)
+    found = {
+        "predicted_age": age,
+        "position_age": unknown if position_age is None else position_age.double(),
+        "female_probability": unknown if outputs.gender is None else outputs.gender.double().softmax(1)[:, 1],
+    }
+    spread = network.age_head.spread(outputs.age).double()
+    return found | dict(zip(network.age_head.spread_names, spread.unbind(1), strict=True))
 
 
 class PredictionPass:
@@ -25,20 +41,13 @@ class PredictionPass:
 
     def add(self, batch: Batch, outputs: Outputs) -> None:
         """Keep a batch's predictions."""
-        network = self._network
-        age = batch.age.double()
-        unknown = torch.full_like(age, torch.nan)
-        position_age = network.predict_position_age(outputs)
-        columns = [
-            batch.sample_id.double(),
-            age,
-            network.predict_age(outputs).double(),
-            unknown if position_age is None else position_age.double(),
-            batch.gender.double(),
-            unknown if outputs.gender is None else outputs.gender.double().softmax(1)[:, 1],
-        ]
-        spread = network.age_head.spread(outputs.age).double()
-        self._rows.append(torch.cat([torch.stack(columns, 1), spread], 1))
+        known = {
+            "sample_id": batch.sample_id.double(),
+            "age": batch.age.double(),
+            "gender": batch.gender.double(),
+            **predicted(self._network, outputs),
+        }
+        self._rows.append(torch.stack([known[name] for name in self._names], 1))
 
     def columns(self, rows: NDArray[np.int64], workers: Workers) -> dict[str, NDArray[Any]]:
         """The columns of the whole part [n], in no order; `rows` are its samples. Every worker gets them.

@@ -11,7 +11,8 @@ import json
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from model.heads import positions
 from model.network import LossTerms, Network, Outputs
 from model.weights import load_backbone
 from orchestration import optim
-from orchestration.batches import DTYPES, Batch, Batches
+from orchestration.batches import DTYPES, Batch, Batches, autocast
 from orchestration.config import RunConfig
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
@@ -189,9 +190,7 @@ class Training:
         return (means * means.new_tensor(weights)).sum() * self.workers.count
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.config.train.precision != "bfloat16":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return autocast(self.config.train.precision, self.device)
 
     def _average_batch_norm(self) -> None:
         """Give every worker the mean of their batch-norm statistics, so that all validate one model."""
@@ -268,12 +267,15 @@ class Training:
         }
 
     def _origin(self) -> dict[str, Any]:
-        """What a checkpoint's later user must know of its training data, to look for leaks."""
+        """What a checkpoint's later user must know of its training data: to look for leaks, and how to
+        prepare a face."""
+        manifest = self.batches.faces.manifest
         labels = self.inputs.labels
         return {
             "data": self.batches.faces.name,
-            "reader": self.batches.faces.manifest.reader,
+            "reader": manifest.reader,
             "fingerprint": self.inputs.fingerprint,
+            "preparation": json.dumps(asdict(manifest.preparation)),
             "split": json.dumps({**self.config.data.spec().used(), "hash": self.inputs.split_hash}),
             "ages": f"{len(labels)} labels from {labels[0]} to {labels[-1]}",
             "head": self.config.model.age_head.name,

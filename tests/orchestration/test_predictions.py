@@ -15,48 +15,18 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from finished_runs import finished
 
 from data.errors import DataError
 from data.faces import Faces
 from orchestration import predictions
 from orchestration import run as run_module
-from orchestration.config import RunConfig
 from orchestration.errors import UserError
-from orchestration.folder import StudyFolder
-from orchestration.inputs import Inputs
 from orchestration.prediction_pass import PredictionPass
 from orchestration.predictions import Predictions
-from orchestration.records import Member, read_metrics
+from orchestration.records import read_metrics
 from orchestration.run import Run, Task
 from orchestration.storage import Storage
-from orchestration.study import Study
-
-FROZEN = {"model.train_backbone": False, "model.neck.name": "mlp", "model.neck.width": 16}
-
-
-@pytest.fixture
-def task(
-    config: Callable[..., RunConfig], prepared: Callable[..., Inputs], weights: Path, tmp_path: Path
-) -> Callable[..., Task]:
-    """A single run of the tiny study on fixed features, in the study folder `name`."""
-
-    def make(name: str, values: dict[str, Any]) -> Task:
-        frozen = {"model.backbone.weights": str(weights), **FROZEN}
-        chosen = config({**frozen, "train.epochs": 3, **values})
-        folder = StudyFolder(Study(study=name, run=chosen.model_dump(mode="json"), storage=str(tmp_path)))
-        inputs = prepared(chosen)
-        member = folder.start(Member("single/a"), chosen, inputs)
-        return folder.task(member, chosen, inputs, test=True)
-
-    return make
-
-
-def _finished(task: Task) -> Run:
-    run = Run(task, torch.device("cpu"))
-    while not run.finished:
-        run.step()
-    run.conclude()
-    return run
 
 
 def _read(run: Run, part: str) -> Predictions:
@@ -67,7 +37,7 @@ def _read(run: Run, part: str) -> Predictions:
 
 def test_the_file_gives_the_numbers_of_the_run_and_its_labels(task: Callable[..., Task]) -> None:
     values = {"train.precision": "float64", "data.calibration": True, "data.root": "synthetic:400x24"}
-    run = _finished(task("one", values))
+    run = finished(task("one", values))
     result = run.storage.get_json("result.json")
     assert result is not None
     best = min(read_metrics(run.storage), key=lambda line: line["val/age_mae"])
@@ -105,11 +75,11 @@ def test_a_run_that_was_killed_keeps_what_an_uninterrupted_one_keeps(
     task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
-    whole = _finished(task("whole", {}))
+    whole = finished(task("whole", {}))
     first = Run(killed := task("killed", {}), torch.device("cpu"))
     first.step()
     first.step()
-    again = _finished(killed)
+    again = finished(killed)
     for part in ("val", "test"):
         assert _read(again, part).table.equals(_read(whole, part).table)
 
@@ -117,7 +87,7 @@ def test_a_run_that_was_killed_keeps_what_an_uninterrupted_one_keeps(
 def _worker(rank: int, count: int, folder: str, told: Task) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=count)
-    run = _finished(told)
+    run = finished(told)
     # A part of one sample: one worker has no share at all.
     batches = run.training.batches
     batches.split = replace(batches.split, test=batches.split.test[:1])
@@ -135,7 +105,7 @@ def _worker(rank: int, count: int, folder: str, told: Task) -> None:
 def test_several_workers_keep_each_sample_once(task: Callable[..., Task], tmp_path: Path) -> None:
     """Were rank 1 not to wait for rank 0's last best.pt, it would predict with an older network."""
     values = {"data.root": "synthetic:303x24", "train.precision": "float64"}
-    alone = _finished(task("alone", values))
+    alone = finished(task("alone", values))
     together = task("together", values)
     (tmp_path / "group").mkdir()
     mp.spawn(_worker, (2, str(tmp_path / "group"), together), nprocs=2)
@@ -161,7 +131,7 @@ def test_heads_keep_their_spread_and_absent_ones_are_null(
 ) -> None:
     values = {f"model.age_head.{key}": value for key, value in head.items()}
     values |= {"train.epochs": 1, "model.gender_head": False, "model.position_head.name": "none"}
-    kept = _read(_finished(task("spread", values)), "test")
+    kept = _read(finished(task("spread", values)), "test")
     assert kept.spread == spread
     for name in ("position_age", "female_probability"):
         assert kept.table[name].null_count == len(kept)
@@ -175,13 +145,13 @@ def test_heads_keep_their_spread_and_absent_ones_are_null(
 
 
 def test_positions_before_the_first_references_are_null(task: Callable[..., Task]) -> None:
-    kept = _read(_finished(task("first", {"train.epochs": 1})), "test")
+    kept = _read(finished(task("first", {"train.epochs": 1})), "test")
     assert kept.table["position_age"].null_count == len(kept)
     assert kept.table["female_probability"].null_count == 0
 
 
 def test_joined_with_the_faces_and_only_with_those(task: Callable[..., Task]) -> None:
-    run = _finished(task("join", {"train.epochs": 1}))
+    run = finished(task("join", {"train.epochs": 1}))
     kept, faces = _read(run, "test"), Faces.open(run.task.inputs.data)
     joined = predictions.join(kept, faces)
     ids = kept.column("sample_id").tolist()
@@ -198,7 +168,7 @@ def test_joined_with_the_faces_and_only_with_those(task: Callable[..., Task]) ->
 
 
 def test_a_file_that_is_none_of_ours_is_said(task: Callable[..., Task], tmp_path: Path) -> None:
-    run = _finished(task("damaged", {"train.epochs": 1}))
+    run = finished(task("damaged", {"train.epochs": 1}))
     assert predictions.read(run.storage, "train") is None
     table = pq.read_table(f"{run.storage.root}/predictions/test.parquet")
     pq.write_table(table.replace_schema_metadata({}), f"{run.storage.root}/predictions/test.parquet")

@@ -1,0 +1,14 @@
+"""A run of the tiny study, trained to its end."""
+
+import torch
+
+from orchestration.run import Run, Task
+
+
+def finished(task: Task) -> Run:
+    """Train and conclude what `task` says, in this process."""
+    run = Run(task, torch.device("cpu"))
+    while not run.finished:
+        run.step()
+    run.conclude()
+    return run
