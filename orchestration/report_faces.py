@@ -70,7 +70,7 @@ def sheets(reading: Reading) -> list[Sheet]:
     if run is None or faces is None or run.test is None:
         return [Sheet("Faces", [], "The data set that was predicted is not where the study found it.")]
     made = [_predicted(run, faces)]
-    made.append(_references(reading.root / run.member.name, faces))
+    made.append(_references(reading.root / run.member.name, faces, str(run.config.get("references.name"))))
     return made
 
 
@@ -94,7 +94,7 @@ def _predicted(run: Reported, faces: Faces) -> Sheet:
     return Sheet(title, rows, "True age: estimate, age of the predicted position.")
 
 
-def _references(folder: Path, faces: Faces) -> Sheet:
+def _references(folder: Path, faces: Faces, strategy: str) -> Sheet:
     """Algorithm 1's choice in every kept pass: of each age the face with the least error."""
     title = f"Reference faces by epoch, {folder.name}"
     kept: list[int] = feature_store.epochs(folder / "features") if (folder / "features").is_dir() else []
@@ -113,4 +113,7 @@ def _references(folder: Path, faces: Faces) -> Sheet:
                 image = faces.gather(np.array([ids[best]]))[0]
                 chosen.append(Face(image, f"{age}: error {error[best]:.2f}"))
         rows.append((f"epoch {epoch}", chosen))
-    return Sheet(title, rows, "Of each age the training face with the least error in the pass (Algorithm 1).")
+    note = "Of each age the training face with the least error in the pass (Algorithm 1)."
+    return Sheet(
+        title, rows, note if strategy == "min_error" else f"{note} The run itself chose by {strategy}."
+    )

@@ -134,7 +134,7 @@ def read(path: str) -> Reading:
             )
     begun = sum(map(len, members.values())) + len(records.storage.list("trials"))
     raise UserError(
-        f"{root}: no final seed, single run or ablation cell has finished ({begun} runs begun); a report"
+        f"{root}: no final seed, single run or ablation cell has finished (runs begun: {begun}); a report"
         " needs test scores. Go on with the command that began the study"
     )
 
@@ -149,7 +149,7 @@ def _require_study(root: Path) -> None:
         for entry in (sorted(place.iterdir()) if place.is_dir() else [])
         if any((entry / kind).is_dir() for kind in kinds)
     ]
-    there = f"studies in {place}: {', '.join(found)}.{nearest(root.name, found)}" if found else ""
+    there = f"Studies in {place}: {', '.join(found)}.{nearest(root.name, found)}" if found else ""
     what = "holds no study" if root.is_dir() else "there is no such folder"
     raise UserError(
         f"{root}: {what}. {there}" if there else f"{root}: {what}; give a folder such as runs/NAME"

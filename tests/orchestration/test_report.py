@@ -222,7 +222,7 @@ def test_mistakes_are_one_message(command: Command, cache: Path, tmp_path: Path)
     missing = command("report", str(tmp_path / "utkfaces"))
     assert missing.returncode == 2 and missing.stderr.count("\n") == 1
     assert "no such folder" in missing.stderr and "Did you mean 'utkface'?" in missing.stderr
-    with pytest.raises(UserError, match=r"has finished \(1 runs begun\)"):
+    with pytest.raises(UserError, match=r"has finished \(runs begun: 1\)"):
         report_study.read(str(tmp_path / "utkface"))
     with pytest.raises(UserError, match="holds no study"):
         report_study.read(str(tmp_path / "utkface" / "trials" / "0000"))
