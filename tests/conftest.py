@@ -31,7 +31,7 @@ TINY: dict[str, Any] = {
     "study": "tiny",
     "run": {
         "data": {"root": "synthetic:300x24"},
-        "model": {"backbone": {"name": "small_ir", "width": 4}},
+        "model": {"backbone": {"name": "small_ir", "width": 8}},
         "train": {"epochs": 2, "batch_size": 64},
         "augment": {"name": "none"},
     },
@@ -63,7 +63,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the tiny studies' backbone, with random values."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small_ir.pt"
-    torch.save(SmallIR.Config(width=4).build().state_dict(), path)
+    torch.save(SmallIR.Config(width=8).build().state_dict(), path)
     return path
 
 

@@ -129,7 +129,7 @@ def test_frozen_and_conditional_values_are_searched_without_training_the_backbon
     tmp_path: Path,
 ) -> None:
     document["run"]["model"] = {
-        "backbone": {"name": "small_ir", "width": 4, "weights": str(weights)},
+        "backbone": {"name": "small_ir", "width": 8, "weights": str(weights)},
         "train_backbone": False,
         "neck": {"name": "mlp", "width": 16},
     }
@@ -221,7 +221,7 @@ def test_the_papers_study_in_train_workers_with_a_trial_that_asha_stops(
     faces = _people(tmp_path / "agedb")
     run = content["run"]
     run["data"]["root"] = str(faces)
-    run["model"] |= {"backbone": {"name": "small_ir", "width": 4}, "batch_norm": "local"}
+    run["model"] |= {"backbone": {"name": "small_ir", "width": 8}, "batch_norm": "local"}
     run["train"] |= {"epochs": 5, "batch_size": 32}
     run["optimizer"] = {"name": "adam_l2", "lr": 1.0e-2, "head_lr_scale": 1}
     # All but the first trial learn nothing, so ASHA stops them.

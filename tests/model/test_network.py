@@ -18,7 +18,7 @@ from model.rapl import PositionHeadConfig, Rapl
 LABELS = [1, 3, 4, 7, 20]
 # The age head begins at random: from zeros neither its estimate nor its gradient would depend on the input.
 SMALL: dict[str, Any] = {
-    "backbone": {"name": "small_ir", "width": 4},
+    "backbone": {"name": "small_ir", "width": 8},
     "age_head": {"name": "evr", "init": "torch_default"},
 }
 AGE = torch.tensor([1.0, 3.4, 7.0, 20.0, 55.0, 2.0])

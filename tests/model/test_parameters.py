@@ -13,7 +13,7 @@ from model.parameters import groups
 
 def build(feature_channels: int | None = None, **settings: Any) -> Network:
     settings = {
-        "backbone": {"name": "small_ir", "width": 4},
+        "backbone": {"name": "small_ir", "width": 8},
         "neck": {"name": "mlp", "norm": "batch"},
     } | settings
     return Network(Network.Config.model_validate(settings), [1, 3, 4], 3.0, 1.0, feature_channels)

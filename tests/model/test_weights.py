@@ -87,15 +87,15 @@ def test_what_is_no_checkpoint_is_one_message(
 
 
 def test_a_runs_backbone_loads_where_the_convention_is_the_same_and_nowhere_else() -> None:
-    source = SmallIR.Config(width=4, mean=(0.1, 0.2, 0.3)).build()
+    source = SmallIR.Config(width=8, mean=(0.1, 0.2, 0.3)).build()
     state = run_checkpoint(source)
-    target = SmallIR.Config(width=4, mean=(0.1, 0.2, 0.3)).build()
+    target = SmallIR.Config(width=8, mean=(0.1, 0.2, 0.3)).build()
     target.load_pretrained(state)
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
     with pytest.raises(
         WeightsError, match=r"trained with model\.backbone\.mean \[0.1, 0.2, 0.3\]; received \[0.5"
     ):
-        SmallIR.Config(width=4).build().load_pretrained(state)
+        SmallIR.Config(width=8).build().load_pretrained(state)
     with pytest.raises(WeightsError, match=r"model\.backbone\.name small_ir; received ir18"):
         IR18.Config(mean=(0.1, 0.2, 0.3)).build().load_pretrained(state)
     with pytest.raises(WeightsError, match="a run with a fixed backbone holds no backbone"):

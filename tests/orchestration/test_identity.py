@@ -76,7 +76,7 @@ def test_other_values_in_the_weights_file_are_another_experiment(
 ) -> None:
     other = tmp_path / weights.name
     torch.manual_seed(1)
-    torch.save(SmallIR.Config(width=4).build().state_dict(), other)
+    torch.save(SmallIR.Config(width=8).build().state_dict(), other)
     first, second = (load(f"model.backbone.weights={path}", space={}).config() for path in (weights, other))
     assert of(first) != of(second)
 

@@ -195,7 +195,7 @@ def test_frozen_features_are_the_backbones_own_in_evaluation_mode(make: Make, we
     from model.network import average_pool
 
     training = make({**FROZEN, "features.views": ["identity", "hflip"]})
-    backbone = SmallIR.Config(width=4).build().eval()
+    backbone = SmallIR.Config(width=8).build().eval()
     backbone.load_state_dict(torch.load(weights, weights_only=True))
     faces = Faces.open(training.inputs.data)
     images = torch.from_numpy(faces.gather(np.arange(20))).permute(0, 3, 1, 2).float() / 255
