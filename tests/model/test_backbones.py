@@ -161,7 +161,7 @@ def test_odd_sizes_give_finite_maps(member: Any, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [16, 17, 48])
 def test_small_ir_takes_images_from_16_pixels_on(size: int) -> None:
     features = SmallIR.Config(width=8, depth=3).build().eval()(torch.rand(1, 3, size, size))
-    assert features.shape == (1, 16, -(-size // 16), -(-size // 16))
+    assert features.shape == (1, 32, -(-size // 16), -(-size // 16))
 
 
 def test_mobilefacenet_maps_112_pixels_to_7() -> None:
