@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from orchestration import ledger
 from orchestration.config import RunConfig, identity
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
@@ -141,12 +142,8 @@ class StudyFolder(Records):
         return member
 
     def _enter_in_ledger(self, member: Member) -> None:
-        """One entry for every evaluation of the test part, a file each: several commands may write."""
         result = self.storage.get_json(f"{member.name}/result.json") or {}
-        stamp = str(result.get("time", time.strftime("%Y-%m-%dT%H:%M:%S")))
-        name = f"{stamp.replace(':', '')}-{member.name.replace('/', '-')}.json"
-        entry = {"time": stamp, "run": member.name, "identity": member.identity}
-        self.storage.put_json(f"test_ledger/{name}", entry)
+        ledger.enter(self.storage, member.name, member.identity, result.get("time"))
 
     def test_scores(self, member: Member) -> dict[str, float] | None:
         """The test metrics its workers left, if they scored the test part."""

@@ -68,13 +68,26 @@ class Intervals:
         low, high = (np.asarray(columns[name], np.float64) for name in self.band)
         if kind == "by_true_age":
             return conformal.of_accepting_bins(low, high, self.by_true_age)
-        binned = self.overall if kind == "overall" else self.by_predicted_age
-        return conformal.widened(low, high, binned.at(np.asarray(columns["predicted_age"], np.float64)))
+        predicted = np.asarray(columns["predicted_age"], np.float64)
+        return conformal.widened(low, high, self.by(kind).at(predicted))
+
+    @property
+    def whom(self) -> str:
+        """In words, for which people the coverage is promised."""
+        return NOT_FOR_NEW_PEOPLE if self.people is None else "for new people like the calibration part's"
 
     def claim(self, kind: Kind) -> str:
         """In words, for whom which coverage is promised."""
-        whom = NOT_FOR_NEW_PEOPLE if self.people is None else "for new people like the calibration part's"
-        return f"{100 * self.level:g} % {CLAIMS[kind]}; {whom}"
+        return f"{100 * self.level:g} % {CLAIMS[kind]}; {self.whom}"
+
+    def by(self, kind: Kind) -> Binned:
+        """The thresholds of a kind of interval."""
+        found: Binned = getattr(self, kind)
+        return found
+
+    def unbounded(self, kind: Kind) -> int:
+        """In how many bins faces or people are too few for the level, so that intervals have no bound."""
+        return sum(map(math.isinf, self.by(kind).thresholds))
 
 
 def fit(kept: Predictions, level: float, identities: Sequence[str | None]) -> Intervals:
