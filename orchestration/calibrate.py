@@ -41,10 +41,11 @@ def calibrate(arguments: argparse.Namespace) -> int:
     intervals.write(storage, fitted)
     print(f"calibrated on {fitted.faces:,} faces of {fitted.data}; {fitted.claim('overall')}")
     for kind in intervals.KINDS:
-        if fitted.unbounded(kind):
+        count, bins = fitted.unbounded(kind), len(fitted.by(kind).faces)
+        if count:
+            what = "faces" if fitted.people is None else "people"
             print(
-                f"{kind}: too few {'faces' if fitted.people is None else 'people'} for {100 * fitted.level:g} %"
-                f" in {fitted.unbounded(kind)} of {len(fitted.by(kind).faces)} bins: no bound there"
+                f"{kind}: too few {what} for {100 * fitted.level:g} %, so no bound, in {count} of {bins} bins"
             )
     test = predictions.read(storage, "test")
     if test is not None:
