@@ -68,14 +68,28 @@ def align(
     else:
         face, note = _meant(detect.faces(np.asarray(image)), image.size, choices.several, box)
         points = face.landmarks
+    return placed(image, size, points, warp.template(size, choices.margin), choices.min_face), note
+
+
+def placed(
+    image: Image.Image,
+    size: int,
+    points: NDArray[np.float64],
+    target: NDArray[np.float64],
+    min_face: int,
+) -> NDArray[np.uint8]:
+    """Return the face [size, size, 3] whose landmarks [5, 2] lie at `target` [5, 2].
+
+    Raises Unusable where they are one point, or the side of ArcFace's square in the picture is less than
+    `min_face` pixels.
+    """
     try:
-        matrix = warp.similarity(points, warp.template(size, choices.margin))
+        matrix = warp.similarity(points, target)
     except ValueError:
         raise Unusable("landmarks are one point") from None
-    # The side of ArcFace's square, in pixels of the picture.
-    if warp.MARGINS[choices.margin] * size / warp.scale(matrix) < choices.min_face:
-        raise Unusable(f"face is smaller than {choices.min_face} pixels")
-    return warp.warp(image, matrix, size), note
+    if warp.side(points) < min_face:
+        raise Unusable(f"face is smaller than {min_face} pixels")
+    return warp.warp(image, matrix, size)
 
 
 def _meant(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def _decode(record: Record, row: NDArray[np.uint8], preparation: Preparation) ->
     try:
         picture = _picture(record)
         if preparation.align is None:
-            row[...] = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+            row[...] = whole(picture, size)
         else:
             row[...], note = align(picture, size, preparation.align, record.landmarks, record.box)
     except Unusable as reason:
@@ -108,10 +109,20 @@ def _picture(record: Record) -> Image.Image:
     if record.pixels is not None:
         return Image.fromarray(record.pixels)
     assert record.path is not None, f"{record.source} has neither path nor pixels"
+    return opened(record.path)
+
+
+def whole(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Return a picture as it is prepared without alignment: all of it, [size, size, 3]."""
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def opened(source: Path | BytesIO) -> Image.Image:
+    """Return the picture in a file, upright and RGB; raises Unusable."""
     try:
-        if record.path.stat().st_size == 0:
+        if isinstance(source, Path) and source.stat().st_size == 0:
             raise Unusable("file is empty")
-        with Image.open(record.path) as image:
+        with Image.open(source) as image:
             ImageOps.exif_transpose(image, in_place=True)  # in place and `_rgb`: a copy less each
             return _rgb(image)
     except UnidentifiedImageError:

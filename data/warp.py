@@ -53,6 +53,11 @@ def scale(matrix: NDArray[np.float64]) -> float:
     return math.hypot(matrix[0, 0], matrix[1, 0])
 
 
+def side(points: NDArray[np.float64]) -> float:
+    """Return the side of ArcFace's square around a face with these landmarks [5, 2], in its pixels."""
+    return _SIDE / scale(similarity(points, ARCFACE))
+
+
 def warp(image: Image.Image, matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
     """Return the picture [size, size, 3] that `matrix` [2, 3] makes of an RGB image; black where it has none.
 

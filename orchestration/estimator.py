@@ -112,8 +112,15 @@ def load(
     Raises:
         UserError: saying what is wrong with which model.
     """
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     backbones = Backbones()
     found = [find(model) for model in models]
     members = [restore(one.checkpoint, one.name, chosen, backbones, weights) for one in found]
     return Estimator(members, [one.folder for one in found], flip)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None

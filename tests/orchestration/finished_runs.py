@@ -3,12 +3,14 @@
 import torch
 
 from orchestration.run import Run, Task
+from orchestration.session import one_thread_pool
 
 
 def finished(task: Task) -> Run:
     """Train and conclude what `task` says, in this process."""
-    run = Run(task, torch.device("cpu"))
-    while not run.finished:
-        run.step()
-    run.conclude()
+    with one_thread_pool(1):
+        run = Run(task, torch.device("cpu"))
+        while not run.finished:
+            run.step()
+        run.conclude()
     return run

@@ -21,8 +21,7 @@ from orchestration.estimator import Estimator, load
 from orchestration.run import Run, Task
 
 QUANTILES = {"model.age_head.name": "quantile", "model.age_head.quantiles": [0.05, 0.5, 0.95]}
-# Wider than the tiny one: oneDNN crashes on four channels with one thread (docs/log.md).
-TRAINED = {"model.train_backbone": True, "model.backbone.width": 16, "model.backbone.weights": None}
+TRAINED = {"model.train_backbone": True}
 
 
 @pytest.fixture
@@ -118,7 +117,7 @@ def test_a_frozen_run_asks_for_its_backbone_where_that_is_gone(
     torch.save({**state, "config": json.dumps(config)}, tmp_path / "moved.pt")
     with pytest.raises(UserError, match=r"came from .*gone\.pt .*does not exist.*--weights FILE"):
         load(str(tmp_path / "moved.pt"))
-    torch.save(SmallIR.Config(width=4).build().state_dict(), tmp_path / "other.pt")
+    torch.save(SmallIR.Config(width=8).build().state_dict(), tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"SHA-256 \w{12}…; .*other\.pt has \w{12}…"):
         load(str(tmp_path / "moved.pt"), weights=str(tmp_path / "other.pt"))
     _require_same(load(str(tmp_path / "moved.pt"), weights=str(weights)), run, 1e-4)
@@ -146,6 +145,6 @@ def test_what_is_no_model_is_said(run: Run, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "text.pt").write_text("no tensors")
     with pytest.raises(UserError, match=r"text\.pt: not a PyTorch checkpoint"):
         load("text.pt")
-    torch.save(SmallIR.Config(width=4).build().state_dict(), tmp_path / "trunk.pt")
+    torch.save(SmallIR.Config(width=8).build().state_dict(), tmp_path / "trunk.pt")
     with pytest.raises(UserError, match=r"trunk\.pt: no released RAPL checkpoint"):
         load("trunk.pt")
