@@ -44,13 +44,20 @@ def of_split(faces: Faces, split: Split) -> Verdict:
     Found once for a split, then kept beside the data set.
     """
     name = f"audit/split-{split.hash[:16]}-v{_VERSION}.json"
-    path = beside.find(faces, name)
-    if path is not None:
-        kept = json.loads(path.read_text())
-        return Verdict(kept["verdict"], tuple(kept["reasons"]), kept["counts"])
+    kept = _kept(faces, name)
+    if kept is not None:
+        return kept
     found = split_verdict(split, faces.identities, identical(faces), faces.near_pairs())
     beside.keep(faces, name, json.dumps(asdict(found)))
     return found
+
+
+def _kept(faces: Faces, name: str) -> Verdict | None:
+    path = beside.find(faces, name)
+    if path is None:
+        return None
+    told = json.loads(path.read_text())
+    return Verdict(told["verdict"], tuple(told["reasons"]), told["counts"])
 
 
 def split_verdict(
@@ -122,6 +129,17 @@ def against(faces: Faces, other: Faces) -> Verdict:
             UNKNOWN, (f"no image is shared; people have no names to compare in {', '.join(unnamed)}",), counts
         )
     return Verdict(NONE, ("no image and no name is shared",), counts)
+
+
+def of_other(faces: Faces, other: Faces) -> Verdict:
+    """Return `against`, found once for two data sets, then kept beside the first."""
+    name = against_name(other.fingerprint)
+    kept = _kept(faces, name)
+    if kept is not None:
+        return kept
+    found = against(faces, other)
+    beside.keep(faces, name, json.dumps(asdict(found)))
+    return found
 
 
 def identical(faces: Faces) -> NDArray[np.int64]:

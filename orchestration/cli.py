@@ -7,7 +7,7 @@ import importlib.util
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,19 @@ def _guarded(command: Callable[[], int]) -> int:
         words = "stopped. Nothing that finished is lost; go on with the same command:"
         print(f"\n{words}\n  {again()}", file=sys.stderr)
         return INTERRUPTED
+
+
+def formats(given: str, known: Sequence[str]) -> list[str]:
+    """The names in a list such as `md,html`. Raises UserError for one that is not among `known`."""
+    from orchestration.errors import UserError, nearest
+
+    wanted = [name.strip() for name in given.split(",") if name.strip()]
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"--format: {name!r} is none of {', '.join(known)}.{nearest(name, known)}")
+    if not wanted:
+        raise UserError(f"--format: give one or more of {', '.join(known)}")
+    return wanted
 
 
 def again() -> str:

@@ -80,13 +80,20 @@ class Estimator:
     def _step(self, images: Tensor) -> dict[str, Tensor]:
         views: list[dict[str, Tensor]] = []
         for mirrored in (False, True) if self.flip else (False,):
-            features: dict[int, Tensor | None] = {}  # of every backbone, computed once for all its members
-            for member in self.members:
-                key = id(member.backbone)
-                if key not in features:
-                    features[key] = member.features(images, mirrored)
-                views.append(member.columns(images, mirrored, features[key]))
+            views += of_each(self.members, images, mirrored)
         return {name: _mean(name, views) for name in self.columns}
+
+
+def of_each(members: Sequence[Trained], images: Tensor, mirrored: bool = False) -> list[dict[str, Tensor]]:
+    """The columns [b] of every member for images [b, size, size, 3] uint8, seen once."""
+    features: dict[int, Tensor | None] = {}  # of every backbone, computed once for all its members
+    views = []
+    for member in members:
+        key = id(member.backbone)
+        if key not in features:
+            features[key] = member.features(images, mirrored)
+        views.append(member.columns(images, mirrored, features[key]))
+    return views
 
 
 def _mean(name: str, views: Sequence[dict[str, Tensor]]) -> Tensor:

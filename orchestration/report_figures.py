@@ -80,14 +80,20 @@ def draw(section: Section, compared: Mapping[str, Comparison], prefix: str) -> l
         "learning": (lambda axes: report_paint.learning(axes, section), 3.5),
         "confidence": (lambda axes: report_paint.agreement(axes, section), 3.5),
     }
-    made = []
+    made = [
+        drawn(f"{prefix}{name}", CAPTIONS[name], paint, height) for name, (paint, height) in painters.items()
+    ]
+    return [one for one in made if one is not None]
+
+
+def drawn(
+    name: str, words: tuple[str, str], paint: Callable[[Axes], bool], height: float = 3.5
+) -> Drawn | None:
+    """One figure with its title and caption; None where the painter has no data."""
     with rc_context(STYLE):
-        for name, (paint, height) in painters.items():
-            # Without pyplot: no window system is asked for, and nothing stays open.
-            figure = Figure(figsize=(5.2, max(1.9, height)), layout="constrained")
-            if paint(figure.add_subplot()):
-                made.append(Drawn(f"{prefix}{name}", *CAPTIONS[name], *_saved(figure)))
-    return made
+        # Without pyplot: no window system is asked for, and nothing stays open.
+        figure = Figure(figsize=(5.2, max(1.9, height)), layout="constrained")
+        return Drawn(name, *words, *_saved(figure)) if paint(figure.add_subplot()) else None
 
 
 def _saved(figure: Figure) -> tuple[str, bytes]:

@@ -69,7 +69,7 @@ def scores(axes: Axes, section: Section) -> bool:
             levels = list(report_numbers.CS_LEVELS)
             axes.plot(levels, np.mean(curves, 0), label=variant.name, **style(index))
     axes.set(xlabel="l, years", ylabel="CS, %", xlim=(0, 15), ylim=(0, 100))
-    return _legend(axes)
+    return legend(axes)
 
 
 def bias(axes: Axes, section: Section) -> bool:
@@ -82,7 +82,7 @@ def bias(axes: Axes, section: Section) -> bool:
                 axes.plot(ages, means, marker="o", ms=3, label=variant.name, **style(index))
     axes.axhline(0, color=INK, lw=0.8)
     axes.set(xlabel="true age, years", ylabel="bias, years")
-    return _legend(axes)
+    return legend(axes)
 
 
 def learning(axes: Axes, section: Section) -> bool:
@@ -96,7 +96,7 @@ def learning(axes: Axes, section: Section) -> bool:
         axes.fill_between(epochs, values.min(0), values.max(0), color=style(index)["color"], alpha=0.15, lw=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel="validation MAE, years")
-    return _legend(axes)
+    return legend(axes)
 
 
 def agreement(axes: Axes, section: Section) -> bool:
@@ -112,10 +112,10 @@ def agreement(axes: Axes, section: Section) -> bool:
         axes.plot(tolerances, score, label=variant.name, **style(index))
         axes.fill_between(tolerances, low, high, color=style(index)["color"], alpha=0.15, lw=0)
     axes.set(xlabel="tolerance t, years", ylabel="confidence score, %", xlim=(0, 10), ylim=(0, 102))
-    return _legend(axes)
+    return legend(axes)
 
 
-def _legend(axes: Axes) -> bool:
+def legend(axes: Axes) -> bool:
     """Name the lines; False where there is none to name."""
     handles, _ = axes.get_legend_handles_labels()
     if len(handles) > 1:

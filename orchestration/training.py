@@ -35,6 +35,7 @@ from orchestration.position import PositionTask
 from orchestration.prediction_pass import PredictionPass
 from orchestration.scores import Scores
 from orchestration.seeds import seed_of
+from orchestration.verdict import RANDOM
 from orchestration.workers import Workers
 
 # A look at the sums waits for the device, so it is not taken after every step.
@@ -281,7 +282,7 @@ class Training:
             "head": self.config.model.age_head.name,
             "images": f"{self.batches.faces.image_size} pixels, {self.config.model.backbone.colour}",
             "epochs": self.epoch,
-            "started_from": self.inputs.weights_sha256 or "random weights",
+            "started_from": self.inputs.weights_sha256 or RANDOM,
         }
 
     def load(self, state: dict[str, Any]) -> None:

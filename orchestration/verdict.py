@@ -17,6 +17,8 @@ from data.verdicts import LEAK, NONE, UNKNOWN
 from model import weights
 from orchestration.audit_line import PARTS
 
+RANDOM = "random weights"  # what a checkpoint's origin says that it started from
+
 
 def verdict(faces: Faces, split: Split, checkpoint: Path | None) -> dict[str, str]:
     """Return `splits`, `fine_tuning` and `pretraining`, a verdict each, and `reasons` in one sentence each.
@@ -59,6 +61,12 @@ def _fine_tuning(faces: Faces, split: Split, origin: Mapping[str, Any] | None) -
 
 
 def _pretraining(checkpoint: Path | None, origin: Mapping[str, Any] | None) -> verdicts.Verdict:
-    if checkpoint is None or (origin is not None and origin.get("started_from") == "random weights"):
+    random = checkpoint is None or (origin is not None and origin.get("started_from") == RANDOM)
+    return pretraining(random)
+
+
+def pretraining(random: bool) -> verdicts.Verdict:
+    """What is known of what a network saw before its fine-tuning, which may have begun at random weights."""
+    if random:
         return verdicts.Verdict(NONE, ("it began with random weights",))
     return verdicts.Verdict(UNKNOWN, ("the people that the pretrained weights saw are not known",))

@@ -60,10 +60,13 @@ def test_interval_of_a_share_without_variation_is_clopper_and_pearsons(hit: bool
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
 
 
-def test_interval_of_a_share_stays_within_nought_and_one() -> None:
+def test_intervals_stay_where_values_can_be() -> None:
     found = numbers.rate_interval(np.array([True, True, True, True, False]), NOBODY[:5])
     assert found is not None
     assert found.high == 1.0
+    of_few = numbers.mean_interval(np.array([0.1, 9.0]), NOBODY[:2])
+    assert of_few is not None
+    assert of_few.low == 0.0  # the t interval would reach below
 
 
 def test_shots_follow_the_training_faces_of_an_age() -> None:

@@ -1,0 +1,155 @@
+"""Predictions of several models on one part of a data set, in one pass over its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.faces import Faces
+from data.features import open_features
+from data.progress import Progress
+from orchestration import frozen, ledger, predictions
+from orchestration.batches import EVALUATION_BATCH
+from orchestration.errors import UserError
+from orchestration.estimator import BATCH, of_each
+from orchestration.exposure import Part, Seen
+from orchestration.find_model import find
+from orchestration.frozen import CPU_BATCH
+from orchestration.inputs import Inputs
+from orchestration.predictions import Origin, Predictions
+from orchestration.records import Member, Records
+from orchestration.storage import Storage
+from orchestration.trained import Backbones, Trained, restore
+
+Columns = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to evaluate: its network, the folder it lies in, and its run there where it lies in a study."""
+
+    name: str
+    trained: Trained
+    folder: Path
+    study: Storage | None = None
+    member: Member | None = field(default=None)
+
+    @property
+    def identity(self) -> str:
+        """Its run's identity; empty for a model outside of a study."""
+        return "" if self.member is None else self.member.identity
+
+
+def subjects(models: Sequence[str], device: torch.device) -> list[Subject]:
+    """The models that these names mean; those on one frozen backbone share it. Raises UserError."""
+    backbones = Backbones()
+    found = [find(model) for model in models]
+    names = _short([one.checkpoint.parent for one in found], [one.name for one in found])
+    made = []
+    for name, one in zip(names, found, strict=True):
+        place = ledger.study_of(one.folder)
+        member = None if place is None else Records(place[0]).member(place[1])
+        trained = restore(one.checkpoint, one.name, device, backbones, None)
+        made.append(Subject(name, trained, one.folder, place[0] if place else None, member))
+    return made
+
+
+def _short(folders: Sequence[Path], given: Sequence[str]) -> list[str]:
+    """Names for tables: the run's in its study, as long as they tell the models apart."""
+    short = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    return short if len(set(short)) == len(short) else list(given)
+
+
+def predict(models: Sequence[Subject], known: Sequence[Seen | None], part: Part) -> list[Predictions]:
+    """What every model says of the part, in the order of the models.
+
+    A run's own test part was predicted when it ended: those predictions are taken where they are this
+    checkpoint's. Raises UserError where faces are not of the size that a model takes.
+    """
+    found = [_kept(model, seen, part) for model, seen in zip(models, known, strict=True)]
+    asked = [model for model, kept in zip(models, found, strict=True) if kept is None]
+    for model in asked:
+        if model.trained.size != part.faces.image_size:
+            raise UserError(
+                f"{model.name} takes faces of {model.trained.size} pixels a side; those of {part.faces.root}"
+                f" have {part.faces.image_size}. Prepare it again with --size {model.trained.size}"
+            )
+    made = iter(_pass(asked, part) if asked else [])
+    return [next(made) if kept is None else kept for kept in found]
+
+
+def _kept(model: Subject, seen: Seen | None, part: Part) -> Predictions | None:
+    if seen is None or seen.faces is not part.faces:
+        return None
+    kept = predictions.read(Storage(str(model.folder)), "test")
+    if kept is None:
+        return None
+    same = (kept.origin.fingerprint, kept.origin.split_hash, kept.origin.epoch, kept.origin.identity)
+    mine = (part.faces.fingerprint, seen.split.hash, model.trained.origin.get("epochs"), model.identity)
+    return kept if same == mine else None
+
+
+def _pass(models: Sequence[Subject], part: Part) -> list[Predictions]:
+    """Predictions from features where a run left those of all these faces, else from images."""
+    features = [_features(model, part.faces) for model in models]
+    seeing = [model.trained for model, known in zip(models, features, strict=True) if known is None]
+    step = CPU_BATCH if models[0].trained.device.type == "cpu" else BATCH
+    step = step if seeing else EVALUATION_BATCH
+    progress = Progress(len(part.rows), part.faces.name, "faces")
+    collected: list[list[Columns]] = [[] for _ in models]
+    for start in range(0, len(part.rows), step):
+        rows = part.rows[start : start + step]
+        images = torch.from_numpy(part.faces.gather(rows)) if seeing else torch.empty(0)
+        looked = iter(of_each(seeing, images))
+        for model, known, kept in zip(models, features, collected, strict=True):
+            given = None if known is None else torch.from_numpy(known[rows])
+            kept.append(next(looked) if given is None else model.trained.columns(images, False, given))
+        progress.advance(len(rows))
+    progress.close()
+    return [_predictions(model, part, kept) for model, kept in zip(models, collected, strict=True)]
+
+
+def _features(model: Subject, faces: Faces) -> NDArray[np.float32] | None:
+    """Features [n, channel] of a frozen run's backbone, where a run beside its study computed them."""
+    config = model.trained.config
+    if model.study is None or config is None or not config.frozen or "identity" not in config.features.views:
+        return None
+    weights = str(model.trained.origin.get("started_from"))
+    inputs = Inputs(str(faces.root), faces.fingerprint, "", (), weights_sha256=weights)
+    path = frozen.path_of(config, inputs, Path(model.study.root).parent / "features")
+    if not path.exists():
+        return None
+    found: NDArray[np.float32] = open_features(path).array[:, config.features.views.index("identity")]
+    return found
+
+
+def _predictions(model: Subject, part: Part, collected: Sequence[Columns]) -> Predictions:
+    faces, rows = part.faces, part.rows
+    columns = {name: torch.cat([one[name] for one in collected]).numpy() for name in collected[0]}
+    columns |= {
+        "sample_id": rows,
+        "age": faces.ages[rows].astype(np.float64),
+        "gender": faces.genders[rows].astype(np.int64),
+    }
+    return predictions.from_columns(_origin(model, part), columns)
+
+
+def _origin(model: Subject, part: Part) -> Origin:
+    trained = model.trained
+    return Origin(
+        part=part.name,
+        data=part.faces.name,
+        fingerprint=part.faces.fingerprint,
+        protocol={} if part.split is None else part.split.spec.used(),
+        split_hash="" if part.split is None else part.split.hash,
+        age_head=trained.network.config.age_head.model_dump(mode="json"),
+        identity=model.identity,
+        seed=0 if trained.config is None else trained.config.seed,
+        epoch=int(trained.origin.get("epochs", 0)),
+    )
