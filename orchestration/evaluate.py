@@ -70,6 +70,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print(evaluation_mlflow.send(model, mine, files))
     for file in files:
         print(f"results: {file}")
+    print(f"next: python -m orchestration.predict {plan.models[0].folder} IMAGE")
     return cli.DONE
 
 
