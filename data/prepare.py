@@ -8,7 +8,6 @@ in quarantine.csv with the reason. Running again with nothing changed does nothi
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
@@ -16,30 +15,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.prepare_arguments import NEXT, READERS, parser
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from types import ModuleType
 
     from data.schema import Alignment, Manifest, Record, Rejected
     from data.spread import Executor
-
-# What fits each data set next: a space, and what its protocol or labels ask for. The paper's data set has
-# the paper's set-up; the others begin with a frozen backbone.
-_OFFICIAL = "utkface.yaml study={} data.protocol=official model.gender_head=false"
-_PEOPLE = "utkface.yaml study={} data.protocol=subject_exclusive"
-NEXT = {
-    "agedb": "rapl.yaml",
-    "afad": _PEOPLE,
-    "cacd": _PEOPLE + " model.gender_head=false",
-    "imdb_clean": "utkface.yaml study={} data.protocol=official",
-    "utkface": "utkface.yaml",
-    "fgnet": _PEOPLE,
-    "morph": _PEOPLE,
-    "appa_real": _OFFICIAL,
-    "clap2016": _OFFICIAL,
-    "table": "utkface.yaml study={}",
-}
-READERS = tuple(NEXT)
 
 
 def prepare(
@@ -164,62 +148,6 @@ def _summary(manifest: Manifest, out: Path) -> str:
         f"next: python -m orchestration.tune --space {NEXT[manifest.reader].format(shlex.quote(out.name))}"
         f" data.root={shlex.quote(str(out))}"
     )
-
-
-def parser(prog: str) -> argparse.ArgumentParser:
-    """Return the arguments of the command called `prog`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(__doc__ or "").splitlines()[0],
-        epilog="On a Ray cluster: python -m orchestration.prepare … --address auto. A run that was cut short "
-        "(Ctrl-C, a kill, a reboot) goes on where it was when the same command is given again.",
-    )
-    parser.add_argument("reader", metavar="READER", help=f"layout of the source: {', '.join(READERS)}")
-    parser.add_argument(
-        "--source",
-        required=True,
-        type=Path,
-        metavar="PATH",
-        help="folder, archive or table file",
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="data set to write")
-    parser.add_argument("--size", type=int, default=112, help="pixels a side (default 112)")
-    parser.add_argument(
-        "--duplicates",
-        choices=("drop", "keep"),
-        default="drop",
-        help="copies of an image: drop them by the rules of data/duplicates.py, or keep all (default drop)",
-    )
-    parser.add_argument(
-        "--align",
-        default="none",
-        metavar="HOW",
-        help="none: the whole picture, resized; best for pictures cut close to the face (UTKFace's chips). "
-        'mtcnn: faces are found and put in ArcFace\'s place; needs pip install ".[align]". landmarks: the '
-        "same by the data set's own points (FG-NET). Pictures without a face, or with too small a one, are "
-        "quarantined (default none)",
-    )
-    parser.add_argument(
-        "--margin",
-        metavar="HOW",
-        help="aligned faces: arcface, eyes 31 %% of the side apart, chin and hair are cut; wide, 22 %%, the "
-        "whole head (default arcface)",
-    )
-    parser.add_argument(
-        "--several",
-        metavar="WHICH",
-        help="of several faces: central, the greatest area less twice the squared distance from the centre; "
-        "largest; or reject the picture. Where the data set says where its face is, that one is taken "
-        "(default central)",
-    )
-    parser.add_argument(
-        "--min-face",
-        type=int,
-        metavar="PIXELS",
-        help="least side of a face's ArcFace square in the source (default 32)",
-    )
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
-    return parser
 
 
 def run(args: argparse.Namespace, executor: Executor | None = None) -> None:

@@ -166,13 +166,17 @@ def fingerprint(records: Sequence[Record], digests: Sequence[str], preparation: 
     """Return the SHA-256 (hex) that names a data set before anything is decoded.
 
     `digests[i]` is the SHA-256 of the source bytes of `records[i]`. The result depends on paths,
-    bytes, labels, preparation and format version; not on order, decoder or number of cores. Places of faces
-    count where faces are aligned.
+    bytes, labels, preparation and format version; not on order, decoder or number of cores. Landmarks count
+    where faces are aligned by them, boxes where a detector is told by them which face is meant.
     """
     choices = asdict(preparation)
+    method = preparation.align.method if preparation.align else "none"
     if preparation.align is None:
         choices["align"] = "none"
-        records = [replace(record, landmarks=None, box=None) for record in records]
+    if method != "landmarks":
+        records = [replace(record, landmarks=None) for record in records]
+    if method != "mtcnn":
+        records = [replace(record, box=None) for record in records]
     lines = sorted(json.dumps(_named(r, digest)) for r, digest in zip(records, digests, strict=True))
     head = json.dumps([FORMAT_VERSION, choices], sort_keys=True)
     return hashlib.sha256("\n".join([head, *lines]).encode()).hexdigest()

@@ -12,9 +12,9 @@ from orchestration import cli
 
 def main() -> int:
     """Prepare what the arguments name, over the cluster at --address or this machine's cores."""
-    from data import prepare
+    from data import prepare, prepare_arguments
 
-    parser = prepare.parser("python -m orchestration.prepare")
+    parser = prepare_arguments.parser("python -m orchestration.prepare")
     parser.add_argument(
         "--address", metavar="ADDRESS", help="spread over this Ray cluster (auto, HOST:PORT, ray://…)"
     )

@@ -14,7 +14,7 @@ from orchestration.space import grid
 from orchestration.study import Study
 
 NSGA2_POPULATIONS = 10  # fewer generations than this are hardly more than random draws
-NEEDS = {"gp": ("scipy", "greenlet"), "cmaes": ("cmaes",)}
+NEEDS = {"gp": ("greenlet",), "cmaes": ("cmaes",)}
 GP_TRIALS = 100  # a Gaussian process costs the cube of its trials
 
 

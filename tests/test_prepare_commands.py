@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.prepare import NEXT, READERS, _parser
+from data.prepare_arguments import NEXT, READERS, parser
 from orchestration import study_file
 
 GUIDE = Path(__file__).parents[1] / "docs" / "get_data.md"
@@ -21,5 +21,5 @@ def test_the_next_command_of_a_reader_is_a_valid_study(reader: str) -> None:
 
 def test_the_guide_has_a_command_for_every_reader_that_the_parser_accepts() -> None:
     commands = re.findall(r"^ *python -m data\.prepare ((?!READER).*)$", GUIDE.read_text(), re.MULTILINE)
-    parsed = [_parser().parse_args(shlex.split(command, comments=True)) for command in commands]
+    parsed = [parser("").parse_args(shlex.split(command, comments=True)) for command in commands]
     assert {arguments.reader for arguments in parsed} == set(READERS)

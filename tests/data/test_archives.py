@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.io import savemat
 
 from data.archives import opened
 from data.errors import DataError
@@ -104,7 +105,6 @@ def test_parts_are_joined_from_the_first_one(agedb: Path, tmp_path: Path) -> Non
 
 
 def test_cacd_table_beside_the_archive_comes_with_it(tmp_path: Path) -> None:
-    scipy_io = pytest.importorskip("scipy.io", reason="pip install 'rapl[cacd]'")
     folder = tmp_path / "CACD2000"
     folder.mkdir()
     names = [f"{age}_Jane_Doe_0001.jpg" for age in (20, 30)]
@@ -112,9 +112,7 @@ def test_cacd_table_beside_the_archive_comes_with_it(tmp_path: Path) -> None:
         Image.new("RGB", (20, 20), (99 * i,) * 3).save(folder / name)
     images = {"name": _cells(names), "identity": [1, 1], "rank": [3, 3]}
     people = {"name": _cells(["Jane Doe", "John Roe"]), "identity": [1, 2]}
-    scipy_io.savemat(
-        tmp_path / "celebrity2000_meta.mat", {"celebrityData": people, "celebrityImageData": images}
-    )
+    savemat(tmp_path / "celebrity2000_meta.mat", {"celebrityData": people, "celebrityImageData": images})
     (tmp_path / "CACD2000.tar.gz").write_bytes(gzip.compress(_tar(folder)))
     packed = _prepare(tmp_path / "CACD2000.tar.gz", tmp_path / "packed", "cacd")
     assert packed.fingerprint == _prepare(folder, tmp_path / "unpacked", "cacd").fingerprint

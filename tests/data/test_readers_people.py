@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import io
 
 from data.errors import DataError
 from data.readers import afad, agedb, cacd, morph
@@ -111,7 +112,6 @@ RANKS = (1, 4, 6)
 @pytest.fixture
 def cacd_folder(tmp_path: Path) -> Path:
     """CACD as distributed: three made-up people, and the .mat file beside the folder of images."""
-    io = pytest.importorskip("scipy.io", reason="pip install 'rapl[cacd]'")
     names = [f"{20 + i}_{PEOPLE[i % 3].replace(' ', '_')}_{i:04d}.jpg" for i in range(6)]
     _touch(tmp_path / "CACD2000", *names)
     cells = np.empty(6, object)
@@ -183,7 +183,6 @@ def test_cacd_without_its_table_goes_by_names_and_says_so(
 
 
 def test_a_cacd_table_that_is_something_else_is_named(tmp_path: Path) -> None:
-    io = pytest.importorskip("scipy.io", reason="pip install 'rapl[cacd]'")
     _touch(tmp_path, "CACD2000/20_Jane_Doe_0001.jpg")
     io.savemat(tmp_path / "celebrity2000_meta.mat", {"x": 1})
     with pytest.raises(DataError, match=r"celebrity2000_meta\.mat is not CACD's table"):

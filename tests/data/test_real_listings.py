@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import io
 
 from data.faces import Faces
 from data.prepare import prepare
@@ -85,7 +86,6 @@ def test_the_sample_of_afad(listings: Path, tmp_path: Path) -> None:
 
 
 def test_the_sample_of_cacd_decomposed_as_macos_unpacks_it(listings: Path, tmp_path: Path) -> None:
-    io = pytest.importorskip("scipy.io", reason="pip install 'rapl[cacd]'")
     names = _names(listings / "cacd_sample.csv")
     _linked(tmp_path / "CACD2000", [unicodedata.normalize("NFD", name) for name in names])
     people = sorted({name.split("_", 1)[1][:-9] for name in names})
