@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class Batch:
     inputs: [b, 3, h, w] in [0, 1], or [b, channel] features; age: [b] years; gender: [b] codes;
     position: [b] index into the label set, -1 outside; sample_id: [b] row in the data set.
     `counts` is False where the global batch had no share for this worker: the row is only there
-    to keep collective calls in step.
+    to keep collective calls in step. `last`: [b] bool, whether the sample does not come again in the epoch,
+    on any worker; None where each comes once.
     """
 
     inputs: Tensor
@@ -51,6 +52,7 @@ class Batch:
     position: Tensor
     sample_id: Tensor
     counts: bool
+    last: Tensor | None = None
 
     def parts(self, count: int) -> list[Batch]:
         """The batch in so many parts of at least two samples, fewer where it is too small for that."""
@@ -71,6 +73,7 @@ class Batch:
                 split["position"][i],
                 split["sample_id"][i],
                 self.counts,
+                None if self.last is None else split["last"][i],
             )
             for i in range(count)
         ]
@@ -166,10 +169,22 @@ class Batches:
     def train(self, epoch: int) -> Iterator[Batch]:
         """This worker's share of every global batch of an epoch, in the epoch's order."""
         noise = self._noise_table(epoch)
-        for rows in self._order(epoch):
+        order = self._order(epoch)
+        times = self._times(order)
+        for rows in order:
             mine, counts = share(rows, self.workers.rank, self.workers.count)
             extra = noise.rows(mine) if noise is not None else None
-            yield self._batch(mine, epoch, extra, counts)
+            batch = self._batch(mine, epoch, extra, counts)
+            if times is not None:
+                came, row = np.divmod(mine, len(self.faces))
+                batch = replace(batch, last=torch.from_numpy(came == times[row] - 1).to(self.device))
+            yield batch
+
+    def _times(self, order: list[np.ndarray]) -> np.ndarray | None:
+        """How often each face comes in an epoch, [n]; None where none comes twice."""
+        if self.config.data.sampling == "uniform":
+            return None
+        return np.bincount(np.concatenate(order) % len(self.faces), minlength=len(self.faces))
 
     def evaluation(self, part: str) -> Iterator[Batch]:
         """This worker's share of a part, unaugmented, in row order."""

@@ -69,12 +69,13 @@ class PositionTask:
 
     @torch.no_grad()
     def record(self, batch: Batch, outputs: Outputs) -> None:
-        """Keep what the choice of references needs of a batch."""
-        if self.recorded is not None:
-            predicted = self._network.predict_age(outputs)
-            self.recorded.add(
-                batch.sample_id, batch.position, batch.gender, batch.age, predicted, outputs.features
-            )
+        """Keep what the choice of references needs of a batch; of a sample that comes again, the last."""
+        if self.recorded is None:
+            return
+        predicted = self._network.predict_age(outputs)
+        columns = (batch.sample_id, batch.position, batch.gender, batch.age, predicted, outputs.features)
+        # Told from the epoch's order: of a sample that two workers draw, each would see its own last.
+        self.recorded.add(*(columns if batch.last is None else (column[batch.last] for column in columns)))
 
     def refresh(self, epoch: int, mae: float, clean: Iterable[tuple[Batch, Outputs]]) -> None:
         """After an epoch (from 0) with its validation MAE: choose the next references, if they are due.

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from data.feature_store import open_pass
 from orchestration.config import RunConfig
 from orchestration.inputs import Inputs
+from orchestration.kept import KeptFeatures
 from orchestration.training import Training
 
 CLOCK = ("train/seconds", "train/images_per_second")
@@ -21,10 +24,14 @@ CLOCK = ("train/seconds", "train/images_per_second")
 Result = tuple[list[dict[str, float]], Tensor, dict[str, Tensor]]
 
 
-def _trained(run: RunConfig, inputs: Inputs) -> Result:
+def _trained(run: RunConfig, inputs: Inputs, folder: Path) -> Result:
     torch.set_num_threads(1)
     training = Training(run, inputs, torch.device("cpu"))
-    lines = [training.step() for _ in range(run.train.epochs)]
+    kept = KeptFeatures(run, str(folder), 0, inputs.fingerprint)
+    lines = []
+    for epoch in range(1, run.train.epochs + 1):
+        lines.append(training.step())
+        kept.after_epoch(epoch, False, training.position, training.workers)
     exchange = training.position.exchange
     assert exchange is not None and exchange.next is not None
     return lines, exchange.next.features, training.network.state_dict()
@@ -32,7 +39,7 @@ def _trained(run: RunConfig, inputs: Inputs) -> Result:
 
 def _worker(rank: int, count: int, folder: str, run: RunConfig, inputs: Inputs) -> None:
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=count)
-    torch.save(_trained(run, inputs), f"{folder}/{rank}.pt")
+    torch.save(_trained(run, inputs, Path(folder)), f"{folder}/{rank}.pt")
     gc.collect()  # DistributedDataParallel is in reference cycles
     dist.barrier()  # no worker hangs up on one that still listens
     dist.destroy_process_group()
@@ -97,9 +104,40 @@ def test_several_workers_give_the_numbers_of_one(
     }
     run = config(values)
     inputs = prepared(run)
-    alone = _trained(run, inputs)
+    alone = _trained(run, inputs, tmp_path / "alone")
     ranks = _together(count, tmp_path / "group", run, inputs)
     for result in ranks:
         _require_close(alone, result, tolerance)
     for key, value in ranks[0][2].items():
         assert all(torch.equal(value, other[2][key]) for other in ranks[1:]), key
+
+
+def test_a_face_that_two_workers_draw_counts_once_with_what_was_last_seen_of_it(
+    config: Callable[..., RunConfig], prepared: Callable[..., Inputs], weights: Path, tmp_path: Path
+) -> None:
+    run = config(
+        {
+            "model.backbone.weights": str(weights),
+            "model.train_backbone": False,
+            "model.neck.name": "mlp",
+            "model.neck.width": 16,
+            "data.sampling": "inverse_sqrt",
+            "features.keep": "every_n",
+            "features.keep_every": 2,
+            "train.precision": "float64",
+            "train.epochs": 2,
+            "train.batch_size": 41,
+            "references.name": "class_mean",
+        }
+    )
+    inputs = prepared(run)
+    alone = _trained(run, inputs, tmp_path / "alone")
+    ranks = _together(2, tmp_path / "group", run, inputs)
+    for result in ranks:
+        _require_close(alone, result, 1e-6)
+    one, two = (open_pass(tmp_path / name / "features", 2) for name in ("alone", "group"))
+    assert len(two.shards) == 2
+    order = np.argsort(two.column("sample_id"))
+    expected = np.argsort(one.column("sample_id"))
+    for name in ("sample_id", "predicted_age", "feature"):
+        np.testing.assert_allclose(two.column(name)[order], one.column(name)[expected], atol=1e-5)
