@@ -11,13 +11,14 @@ from orchestration import dry_run, session
 from orchestration.cluster import Capacity, Placement
 from orchestration.dry_run import Epochs
 from orchestration.folder import StudyFolder
+from orchestration.kernels import PLAIN
 from orchestration.pace import Pace
 from orchestration.records import Member
 from orchestration.run import put_metrics
 from orchestration.session import Opened
 from orchestration.study import Study
 
-TWO_AT_ONCE = Placement("inline", 1, 1, 0.0, 2)
+TWO_AT_ONCE = Placement("inline", 1, 1, 0.0, 2, PLAIN)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_time_by_hand() -> None:
     lines = dry_run._time(Epochs(100, 200, 20), TWO_AT_ONCE, Pace(36.0, "measured"), search=True)
     assert lines[1] == "expected: 36 min 00 s of wall time, 1.20 CPU-hours"
     assert lines[2] == "at most: 1 h 06 min of wall time, 2.20 CPU-hours"
-    on_gpus = Placement("train", 2, 1, 1.0, 1)
+    on_gpus = Placement("train", 2, 1, 1.0, 1, PLAIN)
     lines = dry_run._time(Epochs(100, 100, 0), on_gpus, Pace(36.0, "measured"), search=True)
     assert lines[1:] == ["expected: 1 h 00 min of wall time, 2.00 CPU-hours, 2.00 GPU-hours"]
 
