@@ -16,7 +16,7 @@ class Streams:
     """
 
     def __init__(self) -> None:
-        self._root = int(torch.randint(2**62, ()))
+        self._root = int(torch.randint(2**62, (), device="cpu"))  # also where a network is built on meta
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:

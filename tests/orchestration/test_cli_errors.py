@@ -88,8 +88,8 @@ def test_weights_of_another_network(
     typed: Callable[..., Outcome], written: Callable[..., Path], document: dict[str, Any], weights: Path
 ) -> None:
     arguments = ("--space", written(document), f"model.backbone.weights={weights}")
-    outcome = typed("train", *arguments, "model.backbone.width=5")
-    require_message(outcome, str(weights), "does not fit", "input_layer.0.weight", "[4, 3, 3, 3]")
+    outcome = typed("train", *arguments, "model.backbone.width=9")
+    require_message(outcome, str(weights), "does not fit", "input_layer.0.weight", "[8, 3, 3, 3]")
 
 
 def test_a_file_that_holds_no_weights(

@@ -36,8 +36,9 @@ def changes(name: str, other: str) -> dict[str, Any]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_every_study_file_opens_with_the_command_that_runs_it(path: Path) -> None:
     command, _, name = path.read_text().splitlines()[0].removeprefix("# python -m ").partition(" --space ")
-    searched = "space:" in path.read_text().splitlines()
-    assert command == ("orchestration.tune" if searched else "orchestration.train")
+    keys = yaml.safe_load(path.read_text()).keys()
+    wanted = "ablate" if "ablation" in keys else "tune" if "space" in keys else "train"
+    assert command == f"orchestration.{wanted}"
     assert name.split()[0] == path.relative_to(LIBRARY).as_posix()
 
 

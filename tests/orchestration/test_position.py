@@ -51,9 +51,9 @@ def test_references_stay_where_validation_does_not_improve(make: Make) -> None:
 
 def test_on_improvement_looks_at_the_validation_mae_itself(make: Make) -> None:
     rate = {"optimizer.head_lr": 0.1, "schedule.name": "constant"}
-    training = make({**FROZEN, **rate, "references.refresh": "on_improvement", "train.epochs": 6})
+    training = make({**FROZEN, **rate, "references.refresh": "on_improvement", "train.epochs": 12})
     maes, changed, before = [], [], None
-    for _ in range(6):
+    for _ in range(12):
         maes.append(training.step()["val/age_mae"])
         changed.append(before is None or not torch.equal(chosen(training), before))
         before = chosen(training)
