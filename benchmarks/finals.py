@@ -3,7 +3,8 @@
     python benchmarks/finals.py --study runs/heads --base age_head.name=evr
 
 prints, best validation first, mean ± sd over seeds of validation and test MAE at the best validation epoch,
-and the mean paired difference of test MAE to the base with its standard error over the seeds they share.
+the mean paired difference of test MAE to the base with its standard error over the seeds they share, and CS5:
+the percentage of test faces that are at most 5 years off, estimates not rounded.
 """
 
 from __future__ import annotations
@@ -33,19 +34,20 @@ def finished(folder: StudyFolder) -> dict[str, Seeds]:
     return found
 
 
-def test_mae(member: Member) -> float:
-    return (member.test or {})["age_mae"]
+def test_score(member: Member, name: str = "age_mae") -> float:
+    return (member.test or {})[name]
 
 
 def row(name: str, seeds: Seeds, base: Seeds) -> str:
     """One line of the table."""
-    tests = [test_mae(member) for member in seeds.values()]
-    pairs = [test_mae(seeds[s]) - test_mae(base[s]) for s in seeds if s in base]
+    tests = [test_score(member) for member in seeds.values()]
+    pairs = [test_score(seeds[s]) - test_score(base[s]) for s in seeds if s in base]
     difference = ""
     if seeds is not base and len(pairs) > 1:
         difference = f"{mean(pairs):+.3f} ± {stdev(pairs) / len(pairs) ** 0.5:.3f}"
     validation = spread([member.value or 0.0 for member in seeds.values()])
-    return f"| {name} | {validation} | {spread(tests)} | {difference} |"
+    within = mean(test_score(member, "age_cs5") for member in seeds.values())
+    return f"| {name} | {validation} | {spread(tests)} | {difference} | {within:.2f} |"
 
 
 def main() -> None:
@@ -58,7 +60,7 @@ def main() -> None:
         raise DataError(f"{args.study}: no finished final {args.base!r}; there are {', '.join(groups)}")
     base = groups[args.base]
     print(f"seeds {', '.join(map(str, sorted(base)))}, MAE in years\n")
-    print(f"| | validation | test | to {args.base.rpartition('=')[2]} |\n|---|---|---|---|")
+    print(f"| | validation | test | to {args.base.rpartition('=')[2]} | CS5 |\n|---|---|---|---|---|")
     for name, seeds in sorted(groups.items(), key=lambda g: mean(m.value or 0.0 for m in g[1].values())):
         print(row(name, seeds, base))
 
