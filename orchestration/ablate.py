@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run every cell of the file's design, compare the variants; the same command goes on."""
-    parser = cli.parser(
+    arguments = cli.parser(
         "ablate", "Train variants on the same seeds and splits, and say which differ and by how much."
-    )
-    parser.add_argument(
-        "--seconds", type=float, metavar="S", help="of a cell, for --dry-run before any cell has run"
-    )
-    return ablate(parser.parse_args())
+    ).parse_intermixed_args()
+    return ablate(arguments)
 
 
 def ablate(arguments: argparse.Namespace) -> int:
@@ -38,7 +35,7 @@ def ablate(arguments: argparse.Namespace) -> int:
         raise UserError("ablation: nothing to compare; give variants, or search with orchestration.tune")
     arms = ablation_run.arms_of(study)
     if arguments.dry_run:
-        for line in ablation_run.plan_lines(study, arms, arguments.seconds):
+        for line in ablation_run.plan_lines(study, arms):
             print(line)
         return cli.DONE
     address = session.address_of(arguments.address)

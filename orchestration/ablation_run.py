@@ -75,7 +75,7 @@ def search_arms(opened: Opened, placement: Placement, arms: Sequence[Arm]) -> di
     return best
 
 
-def plan_lines(study: Study, arms: Sequence[Arm], seconds: float | None) -> list[str]:
+def plan_lines(study: Study, arms: Sequence[Arm]) -> list[str]:
     """What would run, what it would cost, and what could be detected."""
     ablation = study.ablation
     assert ablation is not None
@@ -90,8 +90,8 @@ def plan_lines(study: Study, arms: Sequence[Arm], seconds: float | None) -> list
     if study.space:
         trials = len(arms) * study.search.trials
         lines.append(f"a search of {study.search.trials} trials inside every arm: {trials} trials")
-    lines += _cost(study, arms, records, seconds)
     config = study.config(arms[0].values)
+    lines += _cost(study, arms, records, config.train.epochs)
     faces = Faces.open(config.data.root)
     split = splits.load(faces, config.data.spec())
     of_splits = isinstance(ablation.splits, int) and ablation.splits > 1
@@ -104,13 +104,20 @@ def plan_lines(study: Study, arms: Sequence[Arm], seconds: float | None) -> list
     return lines + ablation_text.people_lines(len(people))
 
 
-def _cost(study: Study, arms: Sequence[Arm], records: Records, stated: float | None) -> list[str]:
+def _cost(study: Study, arms: Sequence[Arm], records: Records, epochs: int) -> list[str]:
     """Time left by the cells that have run, else by what was stated."""
     done = [m for m in records.members("cells") if m.status == "complete" and m.ended]
     left = len(arms) * len(cells.seeds(study)) - len(done)
-    each = median((m.ended or 0.0) - m.started for m in done) if done else stated
-    if each is None:
-        return [f"cost: {left} cells; their time is known once one has run; --seconds S states it"]
+    pace = study.resources.seconds_per_epoch
+    if done:
+        each = median((m.ended or 0.0) - m.started for m in done)
+    elif pace is not None:
+        each = pace * epochs
+    else:
+        return [
+            f"cost: {left} cells; their time is known once one has run;"
+            " resources.seconds_per_epoch=S states it"
+        ]
     source = f"median of {len(done)} that ran" if done else "stated"
     return [
         f"cost: {left} cells × {each:.1f} s ({source}) = {duration(left * each)} one at a time; divide by how"

@@ -102,6 +102,39 @@ def _require_whole(folder: Path, trials: int, epochs: int, finals: int) -> None:
     assert sorted(entry["run"] for entry in ledger) == scored
 
 
+def _equal_in_optuna(folder: Path) -> None:
+    """The file that optuna-dashboard opens says what the study folder says."""
+    from optuna import load_study
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    from orchestration.journal import NAME, differences
+    from orchestration.study import study_on_disk
+
+    study = study_on_disk(str(folder.parent), folder.name)
+    assert study is not None
+    storage = JournalStorage(JournalFileBackend(str(folder / NAME)))
+    assert differences(StudyFolder(study), load_study(study_name=None, storage=storage)) == []
+
+
+def _whole_in_mlflow(folder: Path, uri: str) -> None:
+    """Every member is one run there, ended, with every epoch's values once."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(folder.name)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    by_name = {run.data.tags["rapl.run"]: run for run in runs}
+    states = _states(folder)
+    assert len(runs) == len(by_name) == len(states) + 1 and set(by_name) == {*states, "study"}
+    for name in states:
+        assert by_name[name].info.status in ("FINISHED", "KILLED", "FAILED")
+        history = client.get_metric_history(by_name[name].info.run_id, "val/age_mae")
+        own = [(line["epoch"], line["val/age_mae"]) for line in _lines(folder / name)]
+        assert sorted((m.step, m.value) for m in history) == own, name
+
+
 def _demo(document: dict[str, Any], trials: int) -> dict[str, Any]:
     """The tiny study with epochs long enough to be killed in: some 0.3 s."""
     document["run"]["data"]["root"] = "synthetic:1500x32"
@@ -118,6 +151,8 @@ def test_a_search_killed_three_times_loses_and_repeats_nothing(
     study, folder = written(_demo(document, trials=6)), tmp_path / "runs" / "tiny"
     assert _search_with_kills(study, folder, 6, 3, tmp_path / "log") >= 2
     _require_whole(folder, trials=6, epochs=5, finals=1)
+    _equal_in_optuna(folder)
+    _whole_in_mlflow(folder, f"sqlite:///{tmp_path}/runs/mlflow.db")
 
 
 @pytest.mark.slow
@@ -189,40 +224,7 @@ def _tune(path: Path, log: Path, *overrides: str) -> subprocess.Popen[bytes]:
     return _start(["-m", "orchestration.tune", "--space", str(path), *overrides], log)
 
 
-def _equal_in_optuna(folder: Path) -> None:
-    """The file that optuna-dashboard opens says what the study folder says."""
-    from optuna import load_study
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    from orchestration.journal import NAME, differences
-    from orchestration.study import study_on_disk
-
-    study = study_on_disk(str(folder.parent), folder.name)
-    assert study is not None
-    storage = JournalStorage(JournalFileBackend(str(folder / NAME)))
-    assert differences(StudyFolder(study), load_study(study_name=None, storage=storage)) == []
-
-
-def _whole_in_mlflow(folder: Path, uri: str) -> None:
-    """Every member is one run there, ended, with every epoch's values once."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(folder.name)
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    by_name = {run.data.tags["rapl.run"]: run for run in runs}
-    states = _states(folder)
-    assert len(runs) == len(by_name) == len(states) + 1 and set(by_name) == {*states, "study"}
-    for name in states:
-        assert by_name[name].info.status in ("FINISHED", "KILLED", "FAILED")
-        history = client.get_metric_history(by_name[name].info.run_id, "val/age_mae")
-        own = [(line["epoch"], line["val/age_mae"]) for line in _lines(folder / name)]
-        assert sorted((m.step, m.value) for m in history) == own, name
-
-
-@pytest.mark.faults
+@pytest.mark.slow
 def test_a_driver_killed_at_ten_moments_leaves_one_study(
     document: dict[str, Any], written: Callable[..., Path], tmp_path: Path
 ) -> None:
