@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from data import splits
 from data.faces import Faces
 from data.protocols import Spec
 from orchestration.config import RunConfig
+from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.training import Diverged, Training
 
@@ -279,3 +282,19 @@ def test_corals_crossing_ranks_are_reported_every_epoch(make: Make) -> None:
     assert training.step()["age_head/rank_violations"] == float(
         (training.network.age_head.bias.diff() > 0).sum()  # type: ignore[operator, union-attr]
     )
+
+
+def test_a_head_on_classes_names_the_face_whose_age_is_no_label(
+    config: Callable[..., RunConfig], prepared: Callable[..., Inputs], weights: Path
+) -> None:
+    run = config({"model.backbone.weights": str(weights), **FROZEN, "model.age_head.name": "ce"})
+    inputs = prepared(run)
+    faces = Faces.open(inputs.data)
+    train = splits.load(faces, Spec()).train
+    years = np.floor(faces.ages[train] + 0.5)
+    missing = int(years[0])
+    labels = tuple(label for label in inputs.labels if label != missing)
+    count = int((years == missing).sum())
+    first = faces.sources[train[0]]
+    with pytest.raises(UserError, match=rf"ce trains on labels only, and {count} training faces .* {first}"):
+        Training(run, replace(inputs, labels=labels), CPU)
