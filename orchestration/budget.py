@@ -72,7 +72,10 @@ class Spending:
 
     def reached(self) -> str | None:
         """Which part of the budget is used up, with what is kept for the final seeds; None if none is."""
-        study, left, each = self.folder.study, self.finals_left(), self.final_seconds()
+        study = self.folder.study
+        if all(limit is None for limit in study.budget.model_dump().values()):
+            return None  # asked ten times a second: nothing is read for a study without a budget
+        left, each = self.finals_left(), self.final_seconds()
         rounds = math.ceil(left / max(1, self.concurrent))
         parts = [
             ("hours", study.budget.hours, self.wall / 3600, rounds * each / 3600),
