@@ -7,8 +7,6 @@ child of its variant. Sending twice changes nothing.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,12 +17,11 @@ from orchestration import predictions, provenance, registry
 from orchestration.audit_line import audit_line
 from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
+from orchestration.mlflow_runs import NAME, UID, connect, key_of
 from orchestration.records import ENDED, FIGURES, Member
 from orchestration.space import varying_keys
 
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-UID = "rapl.study"
-NAME = "rapl.run"
 LINES_AT_ONCE = 20  # some 30 metrics each; MLflow takes 1000 at once
 
 
@@ -32,20 +29,12 @@ class MlflowStore:
     """Talks to one MLflow store about one study."""
 
     def __init__(self, folder: StudyFolder, uri: str, kinds: Sequence[str], tags: dict[str, str]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # A server that is away must not hold the thread for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        from mlflow import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.kinds = kinds
         self.tags = tags
-        self.client = MlflowClient(tracking_uri=uri)
+        self.client = connect(uri)
         self.keys = varying_keys(folder.study)
         self.names = {"best": f"{folder.study.objective.metric}_best"}
         self.sent: dict[str, int] = {}
@@ -262,11 +251,6 @@ class MlflowStore:
 def _variant_name(member: Member) -> str:
     """`variant`, or `variant-dataset` where the ablation names data sets."""
     return "-".join(filter(None, [member.cell["variant"], member.cell["dataset"]]))
-
-
-def key_of(member: Member) -> str:
-    """What a member's MLflow run is found by. A single run that began again is another run."""
-    return f"{member.name}@{member.started:.0f}" if member.name.startswith("single/") else member.name
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from orchestration import cli
 
@@ -39,10 +40,20 @@ def report(arguments: argparse.Namespace) -> int:
     reading = report_study.read(arguments.study)
     made = report_build.build(reading, arguments.faces)
     out = Storage(str(Path(arguments.out) if arguments.out else reading.root / "report"))
-    for name in report_files.write(made, formats, out):
+    names = report_files.write(made, formats, out)
+    for name in names:
         print(f"{out.root}/{name}")
     if arguments.faces:
-        print("the HTML holds pictures of people: do not publish it")
+        print("the HTML holds pictures of people: do not publish it; it is not sent to MLflow")
+        return cli.DONE
+    from orchestration import mlflow_runs
+
+    def log(client: Any, run: str) -> None:
+        for name in names:
+            client.log_artifact(run, f"{out.root}/{name}", "report")
+        client.log_artifacts(run, f"{out.root}/figures", "report/figures")
+
+    print(f"report: {mlflow_runs.add(Storage(str(reading.root)), 'study', log)}")
     return cli.DONE
 
 

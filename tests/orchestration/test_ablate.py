@@ -17,6 +17,7 @@ from orchestration.ablate import ablate
 from orchestration.errors import UserError
 from orchestration.folder import StudyFolder
 from orchestration.records import Member
+from orchestration.report import report
 
 VARIANTS = {"evr": {}, "fc_norm": {"model.age_head.name": "fc_norm"}, "gp": {"model.gender_head": True}}
 Arguments = Callable[..., Namespace]
@@ -97,6 +98,11 @@ def test_an_ablation_compares_pairs_of_seeds_and_goes_on(
     assert "version.torch" in runs["study"].data.tags and "hardware" in seed.data.tags
     artifacts = client.list_artifacts(runs["study"].info.run_id, "provenance")
     assert "provenance/packages.txt" in [artifact.path for artifact in artifacts]
+
+    # So does its report.
+    assert report(Namespace(study=str(folder), format="md", faces=False, out=None)) == 0
+    pages = [artifact.path for artifact in client.list_artifacts(runs["study"].info.run_id, "report")]
+    assert pages == ["report/figures", "report/report.md"]
 
     # The same command runs nothing; more seeds run what is new and keep the rest; the plan knows what ran.
     before = {p: p.read_bytes() for p in folder.glob("cells/*/state.json")}

@@ -123,7 +123,7 @@ def test_metrics_lie_on_the_models_run_in_mlflow(run: Run, tmp_path: Path) -> No
     """One test, since a fresh SQLite store takes seconds to make."""
     plan = evaluation_run.plan([run.storage.root], [], None)
     found = evaluation_run.run(plan, Asked())
-    assert "no MLflow store" in send(plan.models[0], found, [])
+    assert "no store beside the study" in send(plan.models[0], found, [])
     _track(run)
     file = tmp_path / "evaluation.json"
     file.write_text("{}")
