@@ -6,9 +6,10 @@ from data.faces import Faces
 from orchestration import published
 from orchestration.audit_line import audit_line
 from orchestration.layers import flatten
+from orchestration.predictions import Origin
 from orchestration.published import Published
 from orchestration.report_numbers import mean_of
-from orchestration.report_study import Reported, Section
+from orchestration.report_study import Reported, Section, Variant
 from orchestration.report_tables import Table
 
 SHORT = 12  # digits of a hash that are shown
@@ -20,13 +21,26 @@ def line(run: Reported) -> str:
     if run.test is None:
         data, protocol = str(config.get("data.root")), str(config.get("data.protocol"))
         return f"{data}, {protocol}, split hash not kept; decoding {decoding(run)}"
-    origin = run.test.origin
-    settings = {k: v for k, v in flatten(origin.protocol).items() if k != "protocol"}
+    split = f"split {run.test.origin.split_hash[:SHORT]}, {len(run.test):,} test images"
+    return _line(run, run.test.origin, {"protocol"}, split)
+
+
+def lines(variant: Variant) -> list[tuple[str, Reported]]:
+    """`line` of each run of a variant; one for all where the test parts of its folds are pooled."""
+    tests = list(variant.tests.values())
+    if not variant.pooled or not tests:
+        return [(line(run), run) for run in variant.runs]
+    folds = {run.test.origin.split_hash for run in variant.runs if run.test is not None}
+    split = f"{len(folds)} folds, {len(tests[0]):,} test images pooled"
+    return [(_line(variant.first, tests[0].origin, {"protocol", "fold"}, split), variant.first)]
+
+
+def _line(run: Reported, origin: Origin, left_out: set[str], split: str) -> str:
+    settings = {k: v for k, v in flatten(origin.protocol).items() if k not in left_out}
     said = ", ".join(f"{key.replace('.', ' ')} {value}" for key, value in settings.items())
     return (
         f"{origin.data} (fingerprint {origin.fingerprint[:SHORT]}), {origin.protocol['protocol']}"
-        f"{f' ({said})' if said else ''}, split {origin.split_hash[:SHORT]}, {len(run.test):,} test images;"
-        f" {decoding(run)}; epoch chosen on validation"
+        f"{f' ({said})' if said else ''}, {split}; {decoding(run)}; epoch chosen on validation"
     )
 
 
@@ -49,11 +63,11 @@ def protocols(section: Section) -> Table:
     rows: dict[tuple[str, str, str], list[str]] = {}
     reasons = []
     for variant in section.variants:
-        for run in variant.runs:
+        for said, run in lines(variant):
             audit = run.member.audit
-            rows.setdefault((line(run), trained_on(run), audit_line(audit)), []).append(variant.name)
+            rows.setdefault((said, trained_on(run), audit_line(audit)), []).append(variant.name)
             reasons += [f"Leaks: {audit['reasons']}."] if audit.get("reasons") else []
-    shown = [[", ".join(dict.fromkeys(names)), *said] for said, names in rows.items()]
+    shown = [[", ".join(dict.fromkeys(names)), *cells] for cells, names in rows.items()]
     columns = ["variants", "measured on", "backbone", "leaks"]
     return Table("Protocol", columns, shown, list(dict.fromkeys(reasons)), text=True)
 
@@ -70,7 +84,7 @@ def beside(section: Section, faces: Faces | None) -> Table | None:
     for variant in section.variants:
         found = mean_of(variant.metrics, "age_mae")
         assert found is not None
-        ours = [line(variant.first), trained_on(variant.first)]
+        ours = [lines(variant)[0][0], trained_on(variant.first)]
         shown.append(
             [f"ours: {variant.name}", f"{found[0]:.2f}", *(["as above", ""] if ours == said else ours), ""]
         )

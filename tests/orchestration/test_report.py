@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from model.metrics import Metrics
-from orchestration import report_numbers, report_study
+from orchestration import report_numbers, report_protocol, report_study
 from orchestration.errors import UserError
 from orchestration.predictions import Origin, Predictions, from_columns
 from orchestration.published import Published
@@ -97,6 +97,8 @@ def test_folds_of_a_seed_are_pooled_and_an_unfinished_seed_is_left_out(cache: Pa
     once = {**errors[1], **errors[0]}
     assert variant.metrics[0]["count"] == len(once)
     assert variant.metrics[0]["age_mae"] == pytest.approx(np.mean(np.abs(list(once.values()))))
+    (measured,) = [said for said, _ in report_protocol.lines(variant)]
+    assert f"2 folds, {len(once)} test images pooled" in measured
 
 
 def test_a_published_number_names_its_first_mismatch() -> None:
