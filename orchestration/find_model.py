@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestration.errors import UserError, nearest
 
-CHECKPOINTS = ("best.pt", "model.pt")
+CHECKPOINTS = ("best.pt", "model.pt", "model.safetensors")
 REGISTRY = "models:/"
 STORES = ("runs/mlflow.db", "mlflow.db")  # where a store lies when MLFLOW_TRACKING_URI names none
 

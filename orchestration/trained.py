@@ -28,6 +28,7 @@ from orchestration.config import RunConfig
 from orchestration.errors import UserError
 from orchestration.inputs import file_sha256
 from orchestration.prediction_pass import predicted
+from orchestration.safe_file import read_safetensors
 
 RELEASED_SIZE = 112  # pixels a side that the authors' published code resizes to
 ONNX_FILE = "onnx"  # the entry of a checkpoint's `backbone` that holds the bytes of an .onnx file
@@ -103,7 +104,7 @@ def restore(path: Path, name: str, device: torch.device, backbones: Backbones, g
     Raises UserError, beginning with `name`, for any other file and for a backbone that is not there.
     """
     try:
-        state = weights.read(path)
+        state = read_safetensors(path) if path.suffix == ".safetensors" else weights.read(path)
         if "network" in state and "config" in state:
             return _ours(state, path, name, device, backbones, given)
         network = load_released(state)
