@@ -27,12 +27,14 @@ def main() -> int:
 
 def ablate(arguments: argparse.Namespace) -> int:
     """Plan or run the ablation that the arguments name."""
-    from orchestration import ablation_run, session, study_file
+    from orchestration import ablation_run, sampler_choice, session, study_file
     from orchestration.errors import UserError
 
     study = study_file.load(arguments.space, arguments.overrides)
     if study.ablation is None:
         raise UserError("ablation: nothing to compare; give variants, or search with orchestration.tune")
+    if study.space:
+        sampler_choice.require_packages(study)
     arms = ablation_run.arms_of(study)
     if arguments.dry_run:
         for line in ablation_run.plan_lines(study, arms):

@@ -51,7 +51,7 @@ def search_arms(opened: Opened, placement: Placement, arms: Sequence[Arm]) -> di
     Each search is a study of its own below `searches/`, and goes on after a kill as any search does. Raises
     NothingFinished for an arm without one finished trial.
     """
-    from orchestration import plan, provenance, search
+    from orchestration import final_seeds, plan, provenance, search
     from orchestration.engine import Engine
     from orchestration.folder import StudyFolder
     from orchestration.tracking import Tracker
@@ -67,7 +67,7 @@ def search_arms(opened: Opened, placement: Placement, arms: Sequence[Arm]) -> di
             plan.console(folder) as console,
         ):
             search.run(Engine(folder, opened.prepared, placement, console, tracker))
-            tracker.summary = plan.summary(folder)
+            tracker.summary = final_seeds.summary(folder)
         ranked = plan.ranked(folder)
         if not ranked:
             raise NothingFinished(f"{folder.storage.root}: no trial of {arm.label} finished")

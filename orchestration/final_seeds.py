@@ -1,4 +1,4 @@
-"""Which of the finalists wins: by the mean of validation over its seeds, never by the test part."""
+"""Which of the finalists wins, by the mean of validation over its seeds, never by the test part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from orchestration.folder import StudyFolder
-from orchestration.plan import wanted_finals
+from orchestration.plan import ranked, tally, wanted_finals
 from orchestration.records import Member
 
 
@@ -50,3 +50,23 @@ def winner(folder: StudyFolder) -> tuple[Finalist, Member] | None:
         return None
     sign = 1 if folder.study.objective.mode == "min" else -1
     return found[0], min(found[0].members, key=lambda member: (sign * (member.value or 0.0), member.seed))
+
+
+def best_trial(folder: StudyFolder) -> str | None:
+    """The trial to train again: the winner of the final seeds, else the search's best; None without any."""
+    found = winner(folder)
+    if found is not None:
+        return f"trials/{found[0].trial:04d}"
+    return next((trial.name for trial in ranked(folder)), None)
+
+
+def summary(folder: StudyFolder) -> dict[str, float]:
+    """The study's outcome in numbers: trials by state, best validation value, the winner's test MAE."""
+    numbers: dict[str, float] = {f"trials/{status}": count for status, count in tally(folder).items()}
+    best = next(iter(ranked(folder)), None)
+    if best is not None and best.value is not None:
+        numbers[f"best_trial/{folder.study.objective.metric}"] = best.value
+    found = winner(folder)
+    if found is not None and found[0].tests:
+        numbers["finals/test_age_mae_mean"] = mean(found[0].tests)
+    return numbers

@@ -15,10 +15,16 @@ BEST_SHOWN = 5
 
 
 def conclude(folder: StudyFolder) -> list[str]:
-    """Draw the search's figures into its folder. Returns lines on importance and where the figures are."""
-    found = importance(displayed(folder))
-    drawn = figures.draw(folder, found)
-    return _importance(found) + ([f"figures: {folder.storage.root}/{drawn[-1]}"] if drawn else [])
+    """Draw the search's figures into its folder. Returns lines on importance and where the figures are.
+
+    What cannot be drawn is said; the search's results do not depend on it.
+    """
+    try:
+        found = importance(displayed(folder))
+        drawn, problems = figures.draw(folder, found)
+    except Exception as error:
+        return [f"figures failed: {error}"]
+    return _importance(found) + problems + ([f"figures: {folder.storage.root}/{drawn[-1]}"] if drawn else [])
 
 
 def _importance(found: Importance) -> list[str]:

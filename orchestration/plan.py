@@ -117,19 +117,6 @@ def final_rows(folder: StudyFolder) -> list[str]:
     return rows
 
 
-def summary(folder: StudyFolder) -> dict[str, float]:
-    """The study's outcome in numbers: trials by state, best validation value, final test MAE."""
-    numbers: dict[str, float] = {f"trials/{status}": count for status, count in tally(folder).items()}
-    best = next(iter(ranked(folder)), None)
-    if best is not None and best.value is not None:
-        numbers[f"best_trial/{folder.study.objective.metric}"] = best.value
-    wanted = {m.name for m in wanted_finals(folder) if best is not None and m.number == best.number}
-    tests = [m.test["age_mae"] for m in folder.members("finals") if m.test and m.name in wanted]
-    if tests:
-        numbers["finals/test_age_mae_mean"] = mean(tests)
-    return numbers
-
-
 def spread(values: list[float]) -> str:
     """`mean ± sd` (ddof 1), or the one value."""
     if len(values) == 1:

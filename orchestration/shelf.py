@@ -73,7 +73,9 @@ def entry(path: Path) -> Entry:
 
 def _entry(path: Path, count: int, changed: float) -> Entry:
     records = Records(Storage(str(path)))
-    file: dict[str, Any] = yaml.safe_load(records.storage.get("study.yaml") or b"{}") or {}
+    file: Any = yaml.safe_load(records.storage.get("study.yaml") or b"{}") or {}
+    if not isinstance(file, dict):
+        raise UserError("study.yaml is damaged: it is no mapping")
     kinds = sorted({p.parent.parent.name for p in path.glob("*/*/state.json")})
     members = {kind: records.members(kind) for kind in kinds}
     objective = file.get("objective") or {}

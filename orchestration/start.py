@@ -16,7 +16,7 @@ from orchestration.plan import ranked
 from orchestration.points import point_of
 from orchestration.records import Member
 from orchestration.run import put_metrics
-from orchestration.samplers import chosen
+from orchestration.sampler_choice import chosen
 from orchestration.space import grid, own_values
 from orchestration.study import FromStudy, Study, study_on_disk
 

@@ -25,7 +25,7 @@ def main() -> int:
 
 def tune(arguments: argparse.Namespace) -> int:
     """Open the study the arguments name, run what is missing of it, and say what came out."""
-    from orchestration import plan, provenance, session, space, study_file
+    from orchestration import final_seeds, plan, provenance, sampler_choice, session, space, study_file
     from orchestration.errors import UserError
     from orchestration.lock import Lock
     from orchestration.stop import StopWatch
@@ -34,6 +34,7 @@ def tune(arguments: argparse.Namespace) -> int:
     loaded = study_file.load(arguments.space, arguments.overrides)
     if not loaded.space:
         raise UserError("space: nothing to search; add parameters, or train one run with orchestration.train")
+    sampler_choice.require_packages(loaded)
     address = session.address_of(arguments.address)
     opened = session.open_study(loaded, space.input_variants(loaded), address)
     if arguments.dry_run:
@@ -49,7 +50,7 @@ def tune(arguments: argparse.Namespace) -> int:
             from orchestration import outcome  # it draws with Optuna, which the search has loaded by now
 
             lines = [*outcome.trials(folder), *outcome.conclude(folder)] if plan.ranked(folder) else []
-            tracker.summary = plan.summary(folder)
+            tracker.summary = final_seeds.summary(folder)
         folder.done()
     return _summary(folder, tracker, lines)
 
@@ -102,7 +103,7 @@ def _run_finals(engine: Engine) -> None:
 
 
 def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
-    from orchestration import plan
+    from orchestration import final_seeds, plan
     from orchestration.errors import NothingFinished
 
     ranked = plan.ranked(folder)
@@ -124,7 +125,7 @@ def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
         )
     print(f"results: {folder.storage.root}")
     print(f"compare: mlflow ui --backend-store-uri {tracker.uri}")
-    best = f"{folder.storage.root}/{ranked[0].name}/resolved.yaml"
+    best = f"{folder.storage.root}/{final_seeds.best_trial(folder)}/resolved.yaml"
     print(f"train the best again: python -m orchestration.train --space {best}")
     return cli.DONE
 

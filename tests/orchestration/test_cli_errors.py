@@ -1,5 +1,6 @@
 """A user's mistake is one message on stderr and exit code 2; no traceback."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -134,6 +135,20 @@ def test_more_cpus_than_there_are(
 def test_a_cluster_that_does_not_answer_is_said_before_ray_waits_for_it() -> None:
     with pytest.raises(UserError, match=r"--address .*: nothing answers there"):
         cluster.start(f"127.0.0.1:{cluster.free_port()}", dashboard=False, verbose=False)
+
+
+def test_a_samplers_package_is_missed_before_ray_starts(
+    typed: Callable[..., Outcome],
+    written: Callable[..., Path],
+    document: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cmaes" else find(name))
+    outcome = typed("tune", "--space", written(document), "search.sampler=cmaes", "search.scheduler=none")
+    require_message(outcome, "cmaes needs the package cmaes", "pip install")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_second_driver_on_one_study(

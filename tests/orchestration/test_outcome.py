@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,7 +80,8 @@ def test_importance_of_a_few_trials_is_not_made_up(folder: StudyFolder) -> None:
 
 
 def test_figures_are_pictures_and_one_page_that_asks_no_network(folder: StudyFolder) -> None:
-    names = figures.draw(folder, importance(displayed(folder), refits=3))
+    names, problems = figures.draw(folder, importance(displayed(folder), refits=3))
+    assert problems == []
     pictures = ["history", "importance", "learning_curves", "parallel_coordinates", "slice"]
     assert folder.storage.list("figures") == sorted([*(f"{name}.png" for name in pictures), "search.html"])
     for name in names[:-1]:
@@ -89,6 +91,17 @@ def test_figures_are_pictures_and_one_page_that_asks_no_network(folder: StudyFol
     page = (folder.storage.get("figures/search.html") or b"").decode()
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page)
     assert page.count('class="plotly-graph-div"') == 4
+
+
+def test_a_figure_that_fails_is_said_and_keeps_nothing_else_away(folder: StudyFolder) -> None:
+    for number in range(9, 36):
+        folder.storage.delete(f"trials/{number:04d}/state.json")
+    in_the_way = Path(folder.storage.root) / "figures" / "slice.png" / "x"
+    in_the_way.mkdir(parents=True)
+    _, failed, where = outcome.conclude(folder)
+    assert failed.startswith("figures/slice.png failed: ")
+    assert where == f"figures: {folder.storage.root}/figures/search.html"
+    assert set(folder.storage.list("figures")) >= {"history.png", "search.html"}
 
 
 def test_failures_are_counted_by_cause() -> None:

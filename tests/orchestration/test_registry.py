@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.final_seeds import finalists, winner
+from orchestration.final_seeds import best_trial, finalists, summary, winner
 from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs
 from orchestration.records import Member
@@ -48,6 +48,15 @@ def test_the_choice_among_finalists_is_by_their_mean_on_validation(folder: Study
     ]
     found = winner(folder)
     assert found is not None and found[1].name == "finals/0001-seed2"
+
+
+def test_the_best_is_the_final_seeds_winner_or_the_searchs_best_without_them(folder: StudyFolder) -> None:
+    assert best_trial(folder) == "trials/0001"
+    assert summary(folder)["finals/test_age_mae_mean"] == 8.5
+    for name in folder.storage.list("finals"):
+        folder.storage.delete(f"finals/{name}/state.json")
+    assert best_trial(folder) == "trials/0000"
+    assert "finals/test_age_mae_mean" not in summary(folder)
 
 
 def test_a_finalist_whose_seeds_are_not_all_done_cannot_win(folder: StudyFolder) -> None:

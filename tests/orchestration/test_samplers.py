@@ -11,7 +11,8 @@ import optuna
 import pytest
 
 from orchestration.errors import UserError
-from orchestration.samplers import chosen, sampler
+from orchestration.sampler_choice import chosen, require_packages
+from orchestration.samplers import sampler
 from orchestration.space import sample
 from orchestration.study import Study
 
@@ -131,4 +132,4 @@ def test_a_package_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"cmaes needs the package cmaes: pip install"):
-        sampler(load("search.sampler=cmaes", "search.scheduler=none"), 0)
+        require_packages(load("search.sampler=cmaes", "search.scheduler=none"))

@@ -94,7 +94,10 @@ def test_a_damaged_study_does_not_hide_the_others(folder: StudyFolder) -> None:
     (storage / "other" / "trials" / "0000").mkdir(parents=True)
     (storage / "other" / "trials" / "0000" / "state.json").write_text("{")
     (storage / "features").mkdir()
+    (storage / "list").mkdir()
+    (storage / "list" / "study.yaml").write_text("- no mapping")
     assert [(e.name, e.state) for e in shelf.entries(storage)] == [
+        ("list", "damaged"),
         ("other", "damaged"),
         ("tiny", "interrupted"),
     ]
@@ -128,11 +131,16 @@ def test_deleting_follows_no_link_and_takes_only_studies(folder: StudyFolder, tm
     (Path(folder.storage.root) / "link").symlink_to(elsewhere)
     (storage / "alias").symlink_to(folder.storage.root)
     (storage / "features").mkdir()
-    for name in ("alias", "features", "..", "../elsewhere", ""):
+    for other in ("tiny2/study.yaml", ".before/tiny-20260101-000000/study.yaml", "mlflow.db"):
+        (storage / other).parent.mkdir(parents=True, exist_ok=True)
+        (storage / other).write_text(other)
+    for name in ("alias", "features", ".before", "tin", "..", "../elsewhere", ""):
         with pytest.raises(UserError, match="has no study"):
             shelf.delete(storage, name)
     shelf.delete(storage, "tiny")
-    assert sorted(p.name for p in storage.iterdir()) == ["alias", "features"]
+    there = sorted(p.relative_to(storage).as_posix() for p in storage.rglob("*") if not p.is_dir())
+    assert there == [".before/tiny-20260101-000000/study.yaml", "alias", "mlflow.db", "tiny2/study.yaml"]
+    assert (storage / "features").is_dir()
     assert (elsewhere / "faces.arrow").read_text() == "precious"
 
 
