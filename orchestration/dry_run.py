@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from data.faces import Faces
 from model.network import Network
-from orchestration import cluster, frozen, pace, plan
+from orchestration import cluster, costs, frozen, pace, plan
 from orchestration.cluster import Capacity, Placement
-from orchestration.console import duration, number, size, table
+from orchestration.console import number, size, table
+from orchestration.costs import Epochs
 from orchestration.layers import flatten
 from orchestration.pace import Pace
 from orchestration.records import ENDED
@@ -23,15 +23,6 @@ from orchestration.study import Study, dump
 
 # Of a line of metrics where none was measured: that of demo.yaml.
 LINE_BYTES = 1000.0
-
-
-@dataclass(frozen=True)
-class Epochs:
-    """Epochs that are still to be trained: by trials as the rule lets expect and at most, by final seeds."""
-
-    expected: float
-    most: int
-    finals: int
 
 
 def lines(opened: Opened, address: str | None, search: bool) -> list[str]:
@@ -49,8 +40,8 @@ def lines(opened: Opened, address: str | None, search: bool) -> list[str]:
         f"{placement.concurrent if search else 1} at once, each {placement.workers} worker(s) on"
         f" {placement.cpus} CPU and {placement.gpus:g} GPU"
     )
-    found += _time(wanted, placement, measured, search)
-    found += _budget(study, wanted, placement, measured) if search else []
+    found += costs.time(wanted, placement, measured, search)
+    found += costs.budget(opened.folder, wanted, placement, measured) if search else []
     return [*found, *_disk(opened, wanted, placement, measured, search)]
 
 
@@ -111,53 +102,6 @@ def _trials(opened: Opened, wanted: Epochs) -> list[str]:
         words += f"; about {wanted.expected:.0f} with {study.search.scheduler} (rungs at epochs {rungs})"
         words += " when trials come in random order of quality; a sampler that learns stops fewer"
     return [*found, f"{words}; {wanted.finals} by final seeds"]
-
-
-def _time(wanted: Epochs, placement: Placement, measured: Pace | None, search: bool) -> list[str]:
-    if measured is None:
-        return [
-            "seconds per epoch: unknown, since nothing like it has run with this storage. Measure it: train"
-            " one run (orchestration.train, the same file) or a first trial (search.trials=1) and ask again;"
-            " or state it: resources.seconds_per_epoch=…"
-        ]
-    at_once = placement.concurrent if search else 1
-    found = [f"seconds per epoch: {measured.seconds:.2f} ({measured.source})"]
-    counts = {"expected": wanted.expected + wanted.finals}
-    if wanted.most - wanted.expected >= 1:
-        counts["at most"] = wanted.most + wanted.finals
-    for words, count in counts.items():
-        busy = count * measured.seconds
-        gpus = f", {busy * placement.gpus * placement.workers / 3600:.2f} GPU-hours" if placement.gpus else ""
-        cores = f"{busy * placement.cpus * placement.workers / 3600:.2f} CPU-hours"
-        found.append(f"{words}: {duration(busy / at_once)} of wall time, {cores}{gpus}")
-    return found
-
-
-def _budget(study: Study, wanted: Epochs, placement: Placement, measured: Pace | None) -> list[str]:
-    """For each limit of `budget:`, how much of the expected search it allows."""
-    limits = {name: limit for name, limit in dump(study).get("budget", {}).items() if limit is not None}
-    each = measured.seconds if measured is not None else None
-    costs: dict[str, tuple[float, float] | None] = {
-        "epochs": (wanted.expected, wanted.finals),
-        "trials": (float(planned_trials(study)), 0.0),
-    }
-    for name, factor in [
-        ("hours", 1 / placement.concurrent),
-        ("gpu_hours", placement.gpus * placement.workers),
-    ]:
-        hours = each * factor / 3600 if each is not None else None
-        costs[name] = (wanted.expected * hours, wanted.finals * hours) if hours is not None else None
-    found = []
-    for name, limit in limits.items():
-        cost = costs.get(name)
-        if cost is None:
-            found.append(f"budget.{name}: {limit:g}; what it cuts is unknown without seconds per epoch")
-            continue
-        search, kept = cost
-        share = min(1.0, max(0.0, limit - kept) / search) if search else 1.0
-        cut = "cuts nothing expected" if share == 1 else f"ends the search after about {share:.0%} of it"
-        found.append(f"budget.{name}: {limit:g}, {number(kept)} of it kept for final seeds; {cut}")
-    return found
 
 
 def _disk(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestration import dry_run, session
+from orchestration import costs, dry_run, session
 from orchestration.cluster import Capacity, Placement
-from orchestration.dry_run import Epochs
+from orchestration.costs import Epochs
 from orchestration.folder import StudyFolder
 from orchestration.kernels import PLAIN
 from orchestration.pace import Pace
@@ -56,12 +56,39 @@ def test_the_space_is_a_table(load: Callable[..., Study]) -> None:
 
 def test_time_by_hand() -> None:
     """100 epochs expected, 200 at most, 20 of finals, 36 s each, two at once: 120 · 36 / 2 s is 36 min."""
-    lines = dry_run._time(Epochs(100, 200, 20), TWO_AT_ONCE, Pace(36.0, "measured"), search=True)
+    lines = costs.time(Epochs(100, 200, 20), TWO_AT_ONCE, Pace(36.0, "measured"), search=True)
     assert lines[1] == "expected: 36 min 00 s of wall time, 1.20 CPU-hours"
     assert lines[2] == "at most: 1 h 06 min of wall time, 2.20 CPU-hours"
     on_gpus = Placement("train", 2, 1, 1.0, 1, PLAIN)
-    lines = dry_run._time(Epochs(100, 100, 0), on_gpus, Pace(36.0, "measured"), search=True)
+    lines = costs.time(Epochs(100, 100, 0), on_gpus, Pace(36.0, "measured"), search=True)
     assert lines[1:] == ["expected: 1 h 00 min of wall time, 2.00 CPU-hours, 2.00 GPU-hours"]
+
+
+def test_what_a_budget_cuts_by_hand(load: Callable[..., Study]) -> None:
+    """100 epochs expected, 20 of finals, 36 s each, two runs at once, each on 2 GPUs."""
+    limits = ["budget.hours=0.35", "budget.gpu_hours=8", "budget.epochs=90", "budget.trials=3"]
+    folder = StudyFolder(load(*limits, "search.trials=12"))
+    place, epochs = Placement("train", 2, 1, 1.0, 2, PLAIN), Epochs(100, 200, 20)
+    assert costs.budget(folder, epochs, place, Pace(36.0, "measured")) == [
+        "budget.hours: 0.35, 0.1 kept for final seeds; ends the search after about 50% of it",
+        "budget.gpu_hours: 8, 0.4 kept for final seeds; cuts nothing expected",
+        "budget.epochs: 90, 20 kept for final seeds; ends the search after about 70% of it",
+        "budget.trials: 3, 0 kept for final seeds; ends the search after about 25% of it",
+    ]
+    unknown = costs.budget(folder, epochs, place, None)[0]
+    assert unknown == "budget.hours: 0.35; what it cuts is unknown without seconds per epoch"
+    # 540 s are spent, and a trial of two epochs: less is left of each.
+    folder.storage.put_json("budget.json", {"wall_seconds": 540.0})
+    folder.put(Member("trials/0000", "complete"))
+    put_metrics(folder.storage.child("trials/0000"), [{"epoch": e, "best": 5.0} for e in (1, 2)])
+    lines = costs.budget(folder, epochs, place, Pace(36.0, "measured"))
+    assert [line.partition(";")[0] for line in lines] == [
+        "budget.hours: 0.35, 0.15 used, 0.1 kept for final seeds",
+        "budget.gpu_hours: 8, 0.4 kept for final seeds",
+        "budget.epochs: 90, 2 used, 20 kept for final seeds",
+        "budget.trials: 3, 1 used, 0 kept for final seeds",
+    ]
+    assert lines[0].endswith("ends the search after about 20% of it")
 
 
 def test_unknown_seconds_are_said_and_stated_ones_used(opened: Callable[..., Opened]) -> None:
