@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration import kernels
-from orchestration.errors import UserError
+from orchestration.errors import MachineError, UserError
 from orchestration.study import Resources
 
 # Ray reads these when it is imported or when it starts its processes.
@@ -75,7 +75,10 @@ def session(address: str | None, dashboard: bool, verbose: bool = False) -> Iter
 
 
 def start(address: str | None, dashboard: bool, verbose: bool) -> None:
-    """Join the cluster at `address`, or start Ray on this machine. Raises UserError if nothing answers."""
+    """Join the cluster at `address`, or start Ray on this machine.
+
+    Raises UserError if nothing answers at the address, MachineError where Ray does not start.
+    """
     import ray
 
     level = "INFO" if verbose else "ERROR"
@@ -94,7 +97,10 @@ def start(address: str | None, dashboard: bool, verbose: bool) -> None:
         extra = {"include_dashboard": True, "dashboard_port": port, "dashboard_host": "127.0.0.1"}
     # Ray's sockets need a short path.
     folder = Path(tempfile.gettempdir()) / "ray"
-    ray.init(address="local", _temp_dir=str(folder), **common, **extra)
+    try:
+        ray.init(address="local", _temp_dir=str(folder), **common, **extra)
+    except Exception as error:  # Ray has no class of its own for a start that fails or times out
+        raise MachineError(f"Ray does not start on this machine: {error}") from error
 
 
 def _require_answer(address: str) -> None:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from orchestration import cli, cluster, train, tune
-from orchestration.errors import UserError
+from orchestration.errors import MachineError, UserError
 from orchestration.lock import Lock
 from orchestration.storage import Storage
 
@@ -135,6 +136,15 @@ def test_more_cpus_than_there_are(
 def test_a_cluster_that_does_not_answer_is_said_before_ray_waits_for_it() -> None:
     with pytest.raises(UserError, match=r"--address .*: nothing answers there"):
         cluster.start(f"127.0.0.1:{cluster.free_port()}", dashboard=False, verbose=False)
+
+
+def test_a_ray_that_does_not_start_is_the_machines_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ray").write_text("a file where Ray wants its folder")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(MachineError, match="Ray does not start on this machine: "):
+        cluster.start(None, dashboard=False, verbose=False)
 
 
 def test_a_samplers_package_is_missed_before_ray_starts(
