@@ -12,6 +12,8 @@ from data import detect, warp
 from data.errors import DataError, Unusable, nearest
 from data.schema import Alignment
 
+# Raised when code changes the pixels of aligned faces: prepared again, they are then another data set.
+VERSION = 1
 METHODS = ("mtcnn", "landmarks")
 SEVERAL = ("central", "largest", "reject")
 _OVERLAP = 0.3  # intersection over union from which a found face is the one of the data set's box
@@ -41,8 +43,8 @@ def alignment(method: str, margin: str | None, several: str | None, min_face: in
     if min_face < 1:
         raise DataError(f"--min-face must be at least 1 pixel. Received: {min_face}")
     if method == "landmarks":
-        return Alignment(method, margin, min_face)
-    return Alignment(method, margin, min_face, several, detect.package())
+        return Alignment(method, margin, min_face, version=VERSION)
+    return Alignment(method, margin, min_face, several, detect.package(), VERSION)
 
 
 def _check(option: str, value: str, allowed: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from data.journal import Decoded, Journal
 from data.progress import Progress
 from data.schema import FACES_FILE, Counts, Preparation, Record, Rejected
 from data.spread import Executor
-from data.store import content_hash, write_faces, write_quarantine
+from data.store import write_faces, write_quarantine
 
 
 def build(
@@ -44,12 +44,13 @@ def build(
     counts = _count([copy.record for copy in kept], rejected, decoded)
     if not kept:
         raise DataError(f"no image is left to keep: {reasons(counts)}")
-    write_faces(folder / FACES_FILE, raw, kept, size)
-    write_contact(folder, np.memmap(raw, np.uint8, mode="r").reshape(-1, size, size, 3)[: len(kept)])
+    digest = write_faces(folder / FACES_FILE, raw, kept, size)
+    pixels = np.memmap(raw, np.uint8, mode="r").reshape(-1, size, size, 3)
+    write_contact(folder, pixels, [copy.row for copy in kept])
     raw.unlink()
     (folder / journal).unlink()
     write_quarantine(folder, rejected)
-    return content_hash(folder / FACES_FILE), counts
+    return digest, counts
 
 
 def reasons(counts: Counts) -> str:

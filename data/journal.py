@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
@@ -52,7 +52,7 @@ class Journal:
     def add(self, start: int, rows: Sequence[Decoded]) -> None:
         """Note that `rows`, the first of them row `start`, have been written."""
         with self._path.open("a") as file:
-            file.write(json.dumps([start, [list(asdict(row).values()) for row in rows]]) + "\n")
+            file.write(json.dumps([start, [[row.pixel_hash, row.reason, row.note] for row in rows]]) + "\n")
 
     def done(self, raw: Path, stride: int) -> dict[int, list[Decoded]]:
         """Return the noted runs by first row, where pixels, `stride` bytes a row of `raw`, are as noted."""

@@ -42,7 +42,10 @@ def fetched(uri: str, cache: Path) -> Path:
         except FileNotFoundError as error:
             raise DataError(f"{uri}: {error}") from None
         except OSError as error:
-            raise MachineError(f"{uri} cannot be fetched: {error}") from None
+            raise MachineError(
+                f"{uri} cannot be fetched: {error}\nIs AWS_ENDPOINT_URL (or ?endpoint_override=) right and the storage"
+                " up? The same command goes on where it was"
+            ) from None
 
 
 def _opened(uri: str) -> tuple[Any, str]:

