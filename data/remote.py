@@ -43,8 +43,9 @@ def fetched(uri: str, cache: Path) -> Path:
             raise DataError(f"{uri}: {error}") from None
         except OSError as error:
             raise MachineError(
-                f"{uri} cannot be fetched: {error}\nIs AWS_ENDPOINT_URL (or ?endpoint_override=) right and the storage"
-                " up? The same command goes on where it was"
+                f"{uri} cannot be fetched: {error}\n"
+                "Is AWS_ENDPOINT_URL (or ?endpoint_override= in the address) right and the storage up? "
+                "The same command goes on where it was"
             ) from None
 
 
