@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from orchestration import cli
@@ -68,7 +67,7 @@ def _run(opened: Opened, arms: list[Arm], address: str | None, arguments: argpar
 
 def _missing(opened: Opened, arms: list[Arm], tracker: Tracker, address: str | None, verbose: bool) -> None:
     """Search inside the arms, where the file has a space, and run the cells that are missing."""
-    from orchestration import ablation_run, cells, cluster
+    from orchestration import ablation_run, cells, placement
     from orchestration.engine import Engine
     from orchestration.members import Listed
     from orchestration.plan import finals_console
@@ -79,21 +78,14 @@ def _missing(opened: Opened, arms: list[Arm], tracker: Tracker, address: str | N
     print(f"ablation {study.study}: {total} cells, {len(to_run)} to run; in {folder.storage.root}")
     if not to_run:
         return
-    frozen = opened.configs[0].frozen
-    in_groups = cluster.launcher_of(study.resources, frozen) == "train"
-    with cluster.session(address, dashboard=in_groups, verbose=verbose) as capacity:
-        placement = cluster.placement(study.resources, frozen, capacity)
-        print(
-            f"{placement.concurrent} at once, each {placement.workers} worker(s) on {placement.cpus} CPU"
-            f" and {placement.gpus:g} GPU, launcher {placement.launcher}",
-            file=sys.stderr,
-        )
+    with placement.placed(opened, address, verbose) as place:
+        placement.announce(place)
         tuned: dict[str, Flat] = {}
         if study.space:
-            tuned = ablation_run.search_arms(opened, placement, arms)
+            tuned = ablation_run.search_arms(opened, place, arms)
             to_run = cells.missing(folder, cells.cells(study, arms, tuned))
         with finals_console(folder, to_run) as console:
-            Engine(folder, opened.prepared, placement, console, tracker).run(Listed(to_run), test=True)
+            Engine(folder, opened.prepared, place, console, tracker).run(Listed(to_run), test=True)
 
 
 def _summary(folder: StudyFolder, tracker: Tracker, found: list[Table], looks: list[int]) -> int:

@@ -21,7 +21,7 @@ from orchestration.storage import Storage
 from orchestration.study import Study
 
 if TYPE_CHECKING:
-    from orchestration.cluster import Placement
+    from orchestration.placement import Placement
     from orchestration.session import Opened
 
 

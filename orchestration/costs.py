@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestration.budget import Spending
-from orchestration.cluster import Placement
 from orchestration.console import duration, number
 from orchestration.folder import StudyFolder
 from orchestration.pace import Pace
+from orchestration.placement import Placement
 from orchestration.space import planned_trials
 from orchestration.study import Budget
 

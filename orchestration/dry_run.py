@@ -10,12 +10,14 @@ import torch
 
 from data.faces import Faces
 from model.network import Network
-from orchestration import cluster, costs, frozen, pace, plan
-from orchestration.cluster import Capacity, Placement
+from orchestration import cluster, costs, frozen, pace, placement, plan
+from orchestration.cluster import Capacity
 from orchestration.console import number, size, table
 from orchestration.costs import Epochs
 from orchestration.layers import flatten
+from orchestration.nodes import Node
 from orchestration.pace import Pace
+from orchestration.placement import Placement
 from orchestration.records import ENDED
 from orchestration.session import Opened
 from orchestration.space import in_order, planned_trials
@@ -28,7 +30,7 @@ LINE_BYTES = 1000.0
 def lines(opened: Opened, address: str | None, search: bool) -> list[str]:
     """The plan in words. Raises UserError for one that can't fit the machine or the cluster."""
     study = opened.study
-    placement = cluster.placement(study.resources, opened.configs[0].frozen, capacity(address))
+    place = placement.placement(study.resources, opened.configs[0].frozen, capacity(address))
     measured = seconds_per_epoch(opened)
     wanted = epochs(opened) if search else Epochs(0, 0, study.config().train.epochs)
     found = [f"study {study.study}, in {opened.folder.storage.root}"]
@@ -37,12 +39,12 @@ def lines(opened: Opened, address: str | None, search: bool) -> list[str]:
     else:
         found.append(f"one run, {wanted.finals} epochs")
     found.append(
-        f"{placement.concurrent if search else 1} at once, each {placement.workers} worker(s) on"
-        f" {placement.cpus} CPU and {placement.gpus:g} GPU"
+        f"{place.concurrent if search else 1} at once, each {place.workers} worker(s) on"
+        f" {place.cpus} CPU and {place.gpus:g} GPU"
     )
-    found += costs.time(wanted, placement, measured, search)
-    found += costs.budget(opened.folder, wanted, placement, measured) if search else []
-    return [*found, *_disk(opened, wanted, placement, measured, search)]
+    found += costs.time(wanted, place, measured, search)
+    found += costs.budget(opened.folder, wanted, place, measured) if search else []
+    return [*found, *_disk(opened, wanted, place, measured, search)]
 
 
 def capacity(address: str | None) -> Capacity:
@@ -50,7 +52,7 @@ def capacity(address: str | None) -> Capacity:
     if address is not None:
         with cluster.session(address, dashboard=False) as joined:
             return joined
-    return Capacity(float(len(os.sched_getaffinity(0))), float(torch.cuda.device_count()))
+    return Capacity((Node(len(os.sched_getaffinity(0)), torch.cuda.device_count()),))
 
 
 def space(study: Study) -> list[str]:

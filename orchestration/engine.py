@@ -13,13 +13,13 @@ import ray
 from ray import tune
 
 from orchestration.budget import Spending
-from orchestration.cluster import Placement
 from orchestration.errors import MachineError, UserError
 from orchestration.folder import StudyFolder
 from orchestration.inputs import Prepared
 from orchestration.kernels import compiler_problem
 from orchestration.launch import trainable
 from orchestration.members import Source, Watcher
+from orchestration.placement import Placement
 from orchestration.suggested import Members
 from orchestration.tracking import Tracker
 
@@ -34,6 +34,7 @@ class Engine:
     console: Watcher
     tracker: Tracker
     spending: Spending | None = None
+    measuring: bool = False  # end once a run's peak of memory is known; the run goes on with the next start
 
     def run(self, source: Source, rule: Any = None, test: bool = False) -> None:
         """Run all of a source's members; returns when each has ended and its end is on disk.
@@ -54,7 +55,6 @@ class Engine:
                 search_alg=members,
                 scheduler=members.scheduler,
                 num_samples=-1,  # the source says when there are no more
-                max_concurrent_trials=self.placement.concurrent,
                 reuse_actors=self.placement.launcher == "inline",
             ),
             run_config=tune.RunConfig(
@@ -106,3 +106,7 @@ class Watch(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Count the time, end what hangs."""
         self._members.watch()
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process is gone, and Tune starts it again."""
+        self._members.recovered(trial)

@@ -11,9 +11,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from orchestration import processes
-from orchestration.cluster import Placement
 from orchestration.errors import MachineError
 from orchestration.failures import failure
+from orchestration.placement import Placement
 from orchestration.run import Run, Superseded, Task
 from orchestration.training import Diverged
 
@@ -89,6 +89,8 @@ def trainer(task: Task, placement: Placement, scratch: str, callbacks: list[Any]
     asked = {"CPU": max(0.1, placement.cpus - 0.1)}
     if placement.gpus:
         asked["GPU"] = placement.gpus
+    if placement.memory:
+        asked["memory"] = placement.memory
     return TorchTrainer(
         worker,
         train_loop_config={"task": task, "placement": placement},
@@ -113,6 +115,8 @@ def drive(config: dict[str, Any]) -> None:
     try:
         fitted.fit()
     except ray.train.TrainingFailedError as error:
+        if processes.on_lost_node(config["task"].folder):
+            raise  # not the run's fault: Tune starts it again, on the nodes there are
         tune.report(failure(cause_of(error)))
 
 
@@ -127,5 +131,6 @@ def cause_of(error: Exception) -> Exception:
 def trainable(placement: Placement) -> Any:
     """What Tune runs for a placement, with its resources."""
     if placement.launcher == "inline":
-        return tune.with_resources(TrialActor, {"cpu": placement.cpus, "gpu": placement.gpus})
+        asked = {"cpu": placement.cpus, "gpu": placement.gpus, "memory": placement.memory}
+        return tune.with_resources(TrialActor, {name: count for name, count in asked.items() if count})
     return tune.with_resources(drive, {"cpu": DRIVER_CPU})

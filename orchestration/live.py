@@ -66,9 +66,14 @@ class Console:
         if self._screen is None:
             print(self._line(member, epoch), file=sys.stderr, flush=True)
         elif member.status == "failed":
-            self._screen.console.print(
-                f"{member.name} failed: {member.reason}", markup=False, highlight=False
-            )
+            self.say(f"{member.name} failed: {member.reason}")
+
+    def say(self, line: str) -> None:
+        """A line beside the runs."""
+        if self._screen is None:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._screen.console.print(line, markup=False, highlight=False)
 
     def _line(self, member: Member, epoch: int) -> str:
         after = f" after epoch {epoch}" if member.status == "pruned" else ""

@@ -34,3 +34,9 @@ class PeakMemory:
         if self._device.type == "cuda":
             found["train/gpu_memory_gib"] = torch.cuda.max_memory_allocated(self._device) / GIB
         return found
+
+
+def gpu_memory() -> tuple[float, ...]:
+    """GiB of each GPU that torch sees here."""
+    count = torch.cuda.device_count()
+    return tuple(torch.cuda.get_device_properties(i).total_memory / GIB for i in range(count))

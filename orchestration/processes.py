@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from orchestration import nodes
 from orchestration.storage import Storage
 
 KILL_SECONDS = 15.0
@@ -35,6 +36,14 @@ def end(folder: str, actor: Any) -> None:
     if actor is not None:
         with contextlib.suppress(Exception):
             ray.kill(actor)
+
+
+def on_lost_node(folder: str) -> bool:
+    """Whether a node that a run has processes on is gone."""
+    storage = Storage(folder)
+    known = [storage.get_json(f"processes/{name}") or {} for name in storage.list("processes")]
+    there = {node.id for node in nodes.alive()}
+    return any("node" in one and one["node"] not in there for one in known)
 
 
 @ray.remote  # type: ignore[untyped-decorator]

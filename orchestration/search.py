@@ -8,12 +8,13 @@ opens is written after the folder (journal.py).
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import TrialState
 
-from orchestration import frozen_trials, schedulers, start
+from orchestration import cluster, frozen_trials, packing, schedulers, start
 from orchestration.folder import StudyFolder
 from orchestration.journal import Journal
 from orchestration.layers import Flat
@@ -30,13 +31,42 @@ if TYPE_CHECKING:
 
 def run(engine: Engine) -> None:
     """Run the trials that are missing, stopped early by the study's rule."""
+    start.take_over(engine.folder, engine.prepared.inputs)
+    if engine.folder.study.resources.pack == "measured":
+        _pack(engine)
+    _run(engine)
+
+
+def _run(engine: Engine) -> None:
     folder = engine.folder
-    start.take_over(folder, engine.prepared.inputs)
     rule = schedulers.scheduler(folder.study)
     for member in schedulers.replay_all(rule, folder):
         lines = folder.lines(member)
         folder.end(member, "pruned", value=float(lines[-1]["best"]), **outcome(folder.study, lines))
     engine.run(OptunaTrials(folder), rule)
+
+
+def _pack(engine: Engine) -> None:
+    """Place by the memory that trials took so far; where none has run, one goes alone for an epoch first."""
+    stated = engine.placement
+    if packing.peak_of(_lines(engine.folder)) is None:
+        engine.placement = replace(stated, concurrent=1, follows=False)
+        engine.measuring = True
+        _run(engine)
+        engine.measuring = False
+    engine.placement = stated
+    peak = packing.peak_of(_lines(engine.folder))
+    if peak is not None:
+        there = cluster.capacity()
+        engine.console.say(packing.advice(stated, peak, stated.gpu_gib, there))
+        place = engine.placement = packing.packed(stated, peak, stated.gpu_gib, there)
+        if engine.spending is not None:
+            engine.spending.place(place.gpus * place.workers, place.concurrent)
+        engine.console.say(f"packed: {place.concurrent} at once, each {place}")
+
+
+def _lines(folder: StudyFolder) -> list[dict[str, Any]]:
+    return [line for member in folder.members("trials") for line in folder.lines(member)]
 
 
 class OptunaTrials:

@@ -30,6 +30,10 @@ class EpochLines:
     def started(self, member: Member) -> None:
         """The run begins, or goes on."""
 
+    def say(self, line: str) -> None:
+        """A line beside the epochs."""
+        print(line, file=sys.stderr, flush=True)
+
     def epoch(self, member: Member, line: Mapping[str, Any]) -> None:
         """An epoch is over."""
         epoch = int(line["epoch"])
@@ -95,14 +99,13 @@ def run_in_workers(
     opened: Opened, member: Member, tracker: Tracker, address: str | None, verbose: bool
 ) -> Member:
     """Train in a Ray Train group: the engine of the search, with one member."""
-    from orchestration import cluster
+    from orchestration import placement
     from orchestration.engine import Engine
     from orchestration.members import Listed
 
     config = opened.configs[0]
-    with cluster.session(address, dashboard=True, verbose=verbose) as capacity:
-        placement = cluster.placement(opened.study.resources, config.frozen, capacity)
+    with placement.placed(opened, address, verbose) as place:
         lines = EpochLines(config.train.epochs, opened.study.objective.metric)
-        engine = Engine(opened.folder, opened.prepared, placement, lines, tracker)
+        engine = Engine(opened.folder, opened.prepared, place, lines, tracker)
         engine.run(Listed([member]), test=True)
     return opened.folder.member(member.name) or member

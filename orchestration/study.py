@@ -175,6 +175,9 @@ class Resources(Section):
     gpus_per_worker: float | Literal["auto"] = "auto"
     cpus_per_worker: int = Field(1, ge=1, le=1024)
     concurrent: int | Literal["auto"] = "auto"
+    pack: Literal["stated", "measured"] = Field(
+        "stated", description="measured: the first trial alone for an epoch, then as many as memory holds"
+    )
     compile: bool = Field(
         False, description="torch.compile a trained backbone; takes a while at each run's start"
     )

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.tune.search import Searcher
 
-from orchestration import causes, failures, processes
+from orchestration import causes, cluster, failures, processes
 from orchestration.config import RunConfig
 from orchestration.errors import MachineError
 from orchestration.members import Source
 from orchestration.objectives import outcome
+from orchestration.packing import Peak, advice, peak_of
 from orchestration.records import Member
+from orchestration.room import Room
 from orchestration.schedulers import ByMember, replay
 from orchestration.stalls import Stalls
 
@@ -43,6 +45,8 @@ class Members(Searcher):
         self.hung: dict[str, str] = {}
         self.groups: dict[str, str] = {}
         self.broken: MachineError | None = None
+        self.room = Room(engine.placement)
+        self.peak: Peak | None = None
 
     def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
         # Tune pickles its searcher to restore it one day; this one is rebuilt from the study folder.
@@ -58,11 +62,16 @@ class Members(Searcher):
     def _over(self) -> bool:
         """Whether all is to stop where it is: the machine failed, or a search has spent its budget."""
         spending = None if self.test else self.engine.spending
-        return self.broken is not None or (spending is not None and spending.reached() is not None)
+        measured = self.engine.measuring and self.peak is not None
+        return (
+            self.broken is not None or measured or (spending is not None and spending.reached() is not None)
+        )
 
     def suggest(self, trial_id: str) -> Any:
         """The next member's task, None for "not now", or the word that there are no more."""
         if not self._over():
+            if len(self.live) >= self.room.limit():
+                return None
             with self._no_more_after_failure():
                 member = self.again.pop(0) if self.again else self.source.next()
                 if member is not None:
@@ -102,9 +111,11 @@ class Members(Searcher):
         with self._no_more_after_failure():
             if self.engine.spending is not None:
                 self.engine.spending.tick(len(self.live))
-            running = [
-                t for i, t in self.scheduler.trials.items() if i in self.live and t.status == "RUNNING"
-            ]
+            under_way = [t for i, t in self.scheduler.trials.items() if i in self.live]
+            pending = [self.live[t.trial_id][0].name for t in under_way if t.status == "PENDING"]
+            if line := self.room.waiting(pending):
+                self.engine.console.say(line)
+            running = [t for t in under_way if t.status == "RUNNING"]
             for trial, reason in self.stalls.among(running):
                 member, _ = self.live[trial.trial_id]
                 self.hung[trial.trial_id] = reason
@@ -112,6 +123,13 @@ class Members(Searcher):
                 processes.end(
                     f"{self.engine.folder.storage.root}/{member.name}", trial.temporary_state.ray_actor
                 )
+
+    def recovered(self, trial: Any) -> None:
+        """A run starts again. The loss of its node is not counted against it: nodes come and go."""
+        member, _ = self.live[trial.trial_id]
+        if processes.on_lost_node(f"{self.engine.folder.storage.root}/{member.name}"):
+            trial.max_failures += 1
+            self.engine.console.say(f"{member.name}: its node is gone; it goes on from its checkpoint")
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch of a member."""
@@ -126,7 +144,16 @@ class Members(Searcher):
         with self._no_more_after_failure():
             self.source.report(member, int(result["epoch"]), float(result["best"]))
         self.engine.console.epoch(member, result)
+        self._measure(result)
         self.engine.tracker.wake()
+
+    def _measure(self, line: dict[str, Any]) -> None:
+        """Say once, after a search's first epoch, what memory a run takes and how many fit."""
+        if self.peak is None and not self.test:
+            self.peak = peak_of([line])
+            if self.peak is not None and not self.engine.measuring:
+                place = self.engine.placement
+                self.engine.console.say(advice(place, self.peak, place.gpu_gib, cluster.capacity()))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

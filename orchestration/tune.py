@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from orchestration import cli
@@ -57,7 +56,7 @@ def tune(arguments: argparse.Namespace) -> int:
 
 def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool) -> None:
     """Run the trials and final seeds that are missing."""
-    from orchestration import cluster, plan, space
+    from orchestration import placement, plan, space
     from orchestration.budget import Spending
     from orchestration.journal import Journal
 
@@ -72,21 +71,14 @@ def _search(opened: Opened, tracker: Tracker, address: str | None, verbose: bool
         trials, finals_left = 0, len(plan.finals(folder))
     if trials == 0 and finals_left == 0:
         return
-    frozen = opened.configs[0].frozen
-    in_groups = cluster.launcher_of(study.resources, frozen) == "train"
-    with cluster.session(address, dashboard=in_groups, verbose=verbose) as capacity:
-        placement = cluster.placement(study.resources, frozen, capacity)
-        print(
-            f"{placement.concurrent} at once, each {placement.workers} worker(s) on {placement.cpus} CPU"
-            f" and {placement.gpus:g} GPU, launcher {placement.launcher}",
-            file=sys.stderr,
-        )
+    with placement.placed(opened, address, verbose) as place:
+        placement.announce(place)
         from orchestration import search
         from orchestration.engine import Engine
 
-        spending.place(placement.gpus * placement.workers, placement.concurrent)
+        spending.place(place.gpus * place.workers, place.concurrent)
         with plan.console(folder) as console:
-            engine = Engine(folder, opened.prepared, placement, console, tracker, spending)
+            engine = Engine(folder, opened.prepared, place, console, tracker, spending)
             if ended is None:
                 search.run(engine)
         _run_finals(engine)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from orchestration import costs, dry_run, session
-from orchestration.cluster import Capacity, Placement
+from orchestration.cluster import Capacity
 from orchestration.costs import Epochs
 from orchestration.folder import StudyFolder
 from orchestration.kernels import PLAIN
+from orchestration.nodes import Node
 from orchestration.pace import Pace
+from orchestration.placement import Placement
 from orchestration.records import Member
 from orchestration.run import put_metrics
 from orchestration.session import Opened
@@ -24,7 +26,7 @@ TWO_AT_ONCE = Placement("inline", 1, 1, 0.0, 2, PLAIN)
 @pytest.fixture
 def opened(load: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Opened]:
     """The tiny study with overrides, on a machine of two cores."""
-    monkeypatch.setattr(dry_run, "capacity", lambda address: Capacity(2.0, 0.0))
+    monkeypatch.setattr(dry_run, "capacity", lambda address: Capacity((Node(2.0, 0.0),)))
 
     def open_(*overrides: str, **sections: Any) -> Opened:
         study = load(*overrides, **sections)
