@@ -44,10 +44,12 @@ def _trial(folder: StudyFolder, member: Member, names: dict[str, str]) -> optuna
 
 
 def plain(value: object, param: Param) -> object:
-    """A choice as text, `on` and `off` for true and false; a number as it is."""
+    """A choice as text, `on` and `off` for true and false, a list joined by +; a number as it is."""
     if param.choices is None:
         return value
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _distribution(path: str, param: Param) -> BaseDistribution:

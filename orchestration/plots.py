@@ -54,14 +54,14 @@ def curves(study: optuna.Study, metric: str) -> Figure:
         axes.plot(epochs, values, color=color, linewidth=1.3 if done else 0.8, label=label)
         if not done:
             axes.plot(epochs[-1], values[-1], "x", color="#80868c", markersize=4)
-    lowest, highest = _inner(shown)
+    lowest, highest = inner(shown)
     axes.set(xlabel="epoch", ylabel=f"{metric}, best so far", ylim=(lowest, highest))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return figure
 
 
-def _inner(trials: list[FrozenTrial]) -> tuple[float, float]:
+def inner(trials: list[FrozenTrial]) -> tuple[float, float]:
     """Limits that show where curves end; first epochs far off would flatten everything else."""
     ends = sorted(t.intermediate_values[max(t.intermediate_values)] for t in trials)
     starts = sorted(t.intermediate_values[min(t.intermediate_values)] for t in trials)
@@ -101,7 +101,11 @@ def _slice(axes: Axes, finished: list[FrozenTrial], name: str) -> None:
         if getattr(kind, "log", False):
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlim(getattr(kind, "low", None), getattr(kind, "high", None))
+        low, high = float(getattr(kind, "low", 0.0)), float(getattr(kind, "high", 1.0))
+        if getattr(kind, "log", False) and high < 30 * low:  # hardly a power of ten lies within
+            axes.set_xticks([low, math.sqrt(low * high), high])
+            axes.set_xticklabels([number(low), number(round(math.sqrt(low * high), 3)), number(high)])
+        axes.set_xlim(low, high)
     axes.scatter(at, [t.value for t in having], c=colors, cmap="viridis", s=18, clip_on=False, zorder=3)
     axes.set_xlabel(name)
 

@@ -90,7 +90,7 @@ def test_figures_are_pictures_and_one_page_that_asks_no_network(folder: StudyFol
             assert len(image.convert("RGB").getcolors(1 << 20) or []) > 20  # not blank
     page = (folder.storage.get("figures/search.html") or b"").decode()
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page)
-    assert page.count('class="plotly-graph-div"') == 4
+    assert page.count('class="plotly-graph-div"') == 5
 
 
 def test_a_figure_that_fails_is_said_and_keeps_nothing_else_away(folder: StudyFolder) -> None:
