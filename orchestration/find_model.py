@@ -11,6 +11,7 @@ from orchestration.errors import UserError, nearest
 
 CHECKPOINTS = ("best.pt", "model.pt", "model.safetensors")
 REGISTRY = "models:/"
+SERVED = "data/model"  # where a registered version that serves keeps its checkpoint (serving.py)
 STORES = ("runs/mlflow.db", "mlflow.db")  # where a store lies when MLFLOW_TRACKING_URI names none
 
 
@@ -51,7 +52,8 @@ def find(model: str) -> Found:
 def _in_folder(model: str, folder: Path) -> Found:
     """The checkpoint of a run's folder, of an export or of a downloaded model version."""
     for name in CHECKPOINTS:
-        found = next((p for p in (folder / name, folder / "artifacts" / name) if p.is_file()), None)
+        places = (folder / name, folder / "artifacts" / name, folder / SERVED / name)
+        found = next((path for path in places if path.is_file()), None)
         if found is not None:
             return Found(model, found)
     runs = sorted(p.parent for name in CHECKPOINTS for p in folder.glob(f"*/*/{name}"))

@@ -204,7 +204,7 @@ class MlflowStore:
                 self.client.set_terminated(run_id, "FINISHED")
         for name, text in provenance.files().items():
             self.client.log_text(self.parent, text, f"provenance/{name}")
-        version = registry.register(self.folder, self.client, self.runs, self.tags)
+        version = registry.register(self.folder, self.client, self.runs, self.tags, _serving)
         if version is not None:
             self.client.set_tag(self.parent, "registered_model", version)
         file = self.folder.storage.get("study.yaml")
@@ -246,6 +246,12 @@ class MlflowStore:
             self.client.log_artifact(run_id, path, predictions.FOLDER)
         self.client.set_terminated(run_id, STATUS[member.status], ended)
         self.closed.add(key_of(member))
+
+
+def _serving(folder: StudyFolder, member: Member, into: Path) -> None:
+    from orchestration.serving import serving  # imports torch, which sending a study does without
+
+    serving(folder, member, into)
 
 
 def _variant_name(member: Member) -> str:

@@ -1,7 +1,7 @@
 """The winner's checkpoint as a version of a model in MLflow's registry, with where it comes from.
 
 What a version holds is made by a Builder, which fills an empty folder: `files` puts the checkpoint and
-its study file there. A flavour that serves pictures is another Builder around it.
+its study file there, serving.py makes of them a model that serves pictures.
 """
 
 from __future__ import annotations

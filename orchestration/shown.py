@@ -69,17 +69,21 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def csv_lines(seen: Seen) -> str:
-    """Rows of FIELDS, one for each face, or one that says why there is none."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+def rows(seen: Seen) -> Iterator[dict[str, Any]]:
+    """Values of FIELDS, those that there are, for each face, or once for why there is none."""
     common = {"picture": seen.picture.name, "faces": len(seen.faces)}
     if not seen.faces:
-        writer.writerow({**common, "problem": seen.problem})
+        yield {**common, "problem": seen.problem}
     for index, face in enumerate(seen.faces, 1):
         values = _values(face)
         sides = dict(zip(("left", "top", "right", "bottom"), values.pop("box") or (), strict=False))
-        writer.writerow({**common, "face": index, **sides, **values})
+        yield {**common, "face": index, **sides, **values}
+
+
+def csv_lines(seen: Seen) -> str:
+    """Rows of FIELDS, one for each face, or one that says why there is none."""
+    out = io.StringIO()
+    csv.DictWriter(out, FIELDS, lineterminator="\n").writerows(rows(seen))
     return out.getvalue().rstrip("\n")
 
 
