@@ -26,8 +26,11 @@ class Spending:
         self.gpu = float(known.get("gpu_seconds", 0.0))
         self.gpus = float(known.get("gpus_per_run", 0.0))
         self.concurrent = int(known.get("concurrent", 1))
+        self.timed_seconds = float(known.get("timed_seconds", 0.0))  # between two epochs of a run
+        self.timed_epochs = int(known.get("timed_epochs", 0))
         members = [m for kind in ("trials", "finals") for m in folder.members(kind) if not m.source]
         self.epochs = sum(len(folder.lines(member)) for member in members)
+        self._heard: dict[str, float] = {}
         self._last = self._saved = time.monotonic()
 
     def place(self, gpus_per_run: float, concurrent: int) -> None:
@@ -44,6 +47,15 @@ class Spending:
         if now - self._saved > SAVE_SECONDS:
             self.save()
 
+    def epoch(self, run: str) -> None:
+        """A run reported an epoch. What one takes is the time since its last: starts take longer."""
+        now = time.monotonic()
+        if run in self._heard:
+            self.timed_seconds += now - self._heard[run]
+            self.timed_epochs += 1
+        self._heard[run] = now
+        self.epochs += 1
+
     def save(self) -> None:
         """Leave the count for the next start."""
         self._saved = time.monotonic()
@@ -53,6 +65,8 @@ class Spending:
             "gpu_seconds": self.gpu,
             "gpus_per_run": self.gpus,
             "concurrent": self.concurrent,
+            "timed_seconds": self.timed_seconds,
+            "timed_epochs": self.timed_epochs,
         }
         self.folder.storage.put_json(FILE, values)
 
@@ -66,9 +80,9 @@ class Spending:
         return sum(member.status in ENDED for member in self.folder.members("finals"))
 
     def final_seconds(self) -> float:
-        """What one final seed takes, by what epochs took so far; 0 before there was one."""
+        """What one final seed takes, by what epochs took so far; 0 before a run had two."""
         epochs = self.folder.study.config().train.epochs
-        return self.busy / self.epochs * epochs if self.epochs else 0.0
+        return self.timed_seconds / self.timed_epochs * epochs if self.timed_epochs else 0.0
 
     def reached(self) -> str | None:
         """Which part of the budget is used up, with what is kept for the final seeds; None if none is."""

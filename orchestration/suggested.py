@@ -140,7 +140,7 @@ class Members(Searcher):
         member, _ = self.live[trial_id]
         self.stalls.heard(trial_id)
         if self.engine.spending is not None:
-            self.engine.spending.epochs += 1
+            self.engine.spending.epoch(trial_id)
         with self._no_more_after_failure():
             self.source.report(member, int(result["epoch"]), float(result["best"]))
         self.engine.console.epoch(member, result)
