@@ -109,7 +109,7 @@ def _summary(folder: StudyFolder, tracker: Tracker, found: list[Table], looks: l
             f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"
         )
     print(f"results: {folder.storage.root} (results.json has these tables)")
-    print(f"compare: mlflow ui --backend-store-uri {tracker.uri}")
+    print(f"compare: {tracker.look}")
     print(f"report: python -m orchestration.report {folder.storage.root}")
     return cli.DONE
 

@@ -52,6 +52,12 @@ class Tracker:
         if self._thread.is_alive():
             self.problem = f"no answer within {CLOSE_SECONDS:.0f} s"
 
+    @property
+    def look(self) -> str:
+        """How to see the runs: a server's address, or the command that shows a database."""
+        at_server = self.uri.startswith(("http://", "https://"))
+        return self.uri if at_server else f"mlflow ui --backend-store-uri {self.uri}"
+
     def wake(self) -> None:
         """There is something new in the folder."""
         self._wake.set()

@@ -90,7 +90,7 @@ def _summary(opened: Opened, member: Member, tracker: Tracker) -> int:
         print(
             f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"
         )
-    print(f"compare: mlflow ui --backend-store-uri {tracker.uri}")
+    print(f"compare: {tracker.look}")
     return cli.DONE if member.status == "complete" else cli.NOTHING
 
 

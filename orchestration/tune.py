@@ -116,7 +116,7 @@ def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
             f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"
         )
     print(f"results: {folder.storage.root}")
-    print(f"compare: mlflow ui --backend-store-uri {tracker.uri}")
+    print(f"compare: {tracker.look}")
     best = f"{folder.storage.root}/{final_seeds.best_trial(folder)}/resolved.yaml"
     print(f"train the best again: python -m orchestration.train --space {best}")
     return cli.DONE

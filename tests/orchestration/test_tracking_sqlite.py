@@ -32,6 +32,17 @@ def _put(folder: StudyFolder, name: str, params: dict[str, Any], errors: list[fl
     return member
 
 
+def test_a_server_is_looked_at_in_a_browser_and_a_database_with_mlflows_page(
+    load: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    looks = [
+        Tracker(StudyFolder(load(*given)), [], {}).look for given in ([], ["tracking_uri=http://host:5"])
+    ]
+    assert looks[0].startswith("mlflow ui --backend-store-uri sqlite:///")
+    assert looks[1] == "http://host:5"
+
+
 def _send(folder: StudyFolder) -> None:
     with Tracker(folder, ["trials", "finals"], {"git_commit": "abc"}) as tracker:
         pass
