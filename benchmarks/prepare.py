@@ -4,8 +4,8 @@
 
 prints images a second and core of data.prepare on UTKFace, of a bare Pillow loop over the same files, and
 their ratio. Both run in one process, taking turns; seconds are CPU seconds of the least disturbed round, the
-ratio is the median of the rounds', since other work on the machine then weighs on both. Preparing also reads names, hashes files and pixels, finds
-copies, writes and checks the file.
+ratio is the median of the rounds', since other work on the machine then weighs on both. Preparing also reads
+names, hashes files and pixels, finds copies, writes and checks the file.
 """
 
 import argparse
