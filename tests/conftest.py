@@ -47,6 +47,22 @@ TINY: dict[str, Any] = {
 FROZEN: dict[str, Any] = {"model.train_backbone": False, "model.neck.name": "mlp", "model.neck.width": 16}
 
 
+# Trials give way to everything else on the machine unless Ray is told otherwise; tests beside them are that.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the processes are as many as the cores
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests are spread over processes (pytest -n), those that use the session's Ray stay in one."""
+    for item in items:
+        if "ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """RAPL_CACHE for this session: where synthetic faces are drawn."""
