@@ -23,7 +23,7 @@ def local(path: str | Path) -> Path:
     if named(path):
         from data.remote import fetched
 
-        return fetched(str(path), cache_root() / "fetched")
+        return fetched(str(path), fetched_root())
     place = Path(path).expanduser().absolute()
     if not place.exists():
         parent = place.parent
@@ -40,6 +40,11 @@ def named(path: str | Path) -> bool:
 def cache_root() -> Path:
     """Return the folder for what can be made again: $RAPL_CACHE, or ~/.cache/rapl."""
     return Path(os.environ.get("RAPL_CACHE") or "~/.cache/rapl").expanduser().absolute()
+
+
+def fetched_root() -> Path:
+    """Return the folder of what was fetched from object storage."""
+    return cache_root() / "fetched"
 
 
 def _drawn(name: str) -> Path:

@@ -10,6 +10,10 @@ class DataError(Exception):
     """
 
 
+class RefusedError(DataError):
+    """An object store that knows the bucket or the keys no more, or never did."""
+
+
 class MachineError(Exception):
     """The machine gave out: a full disk, a worker killed for memory (exit code 3)."""
 

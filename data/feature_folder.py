@@ -6,6 +6,7 @@ are there. A writer that was killed leaves a hidden file, which has no shard's n
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 _NUMBER = r"(0|[1-9]\d*)"
@@ -30,8 +31,12 @@ def shard_name(attempt: int, worker: int, workers: int) -> str:
 
 def attempts(place: Path) -> dict[int, list[Path]]:
     """Return the shards of each attempt in an epoch's folder, complete or not, both ascending."""
+    return _attempts(_listed(place))
+
+
+def _attempts(paths: Iterable[Path]) -> dict[int, list[Path]]:
     found: dict[int, dict[tuple[int, int], Path]] = defaultdict(dict)
-    for path in _listed(place):
+    for path in paths:
         if (name := _SHARD.fullmatch(path.name)) is not None:
             attempt, worker, workers = map(int, name.groups())
             found[attempt][workers, worker] = path
@@ -44,6 +49,11 @@ def complete(shards: list[Path]) -> bool:
     return [path.name for path in shards] == expected
 
 
+def has_whole(names: Iterable[str]) -> bool:
+    """Return whether these names of an epoch's files, wherever they lie, hold a complete attempt."""
+    return any(map(complete, _attempts(map(Path, names)).values()))
+
+
 def all_epochs(folder: Path) -> list[int]:
     """Return every epoch that has a folder in a run's features folder, ascending."""
     numbers = (parse_epoch(path.name) for path in _listed(folder))
@@ -52,7 +62,7 @@ def all_epochs(folder: Path) -> list[int]:
 
 def epochs(folder: Path) -> list[int]:
     """Return the epochs in a run's features folder with a complete attempt, ascending."""
-    return [n for n in all_epochs(folder) if any(map(complete, attempts(folder / epoch_name(n)).values()))]
+    return [n for n in all_epochs(folder) if has_whole(p.name for p in _listed(folder / epoch_name(n)))]
 
 
 def contents(place: Path) -> str:

@@ -12,14 +12,17 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from data.errors import DataError, MachineError, nearest
+from data.errors import DataError, MachineError, RefusedError, nearest
 from data.folder import check_room
 from data.progress import Progress
 from data.schema import FACES_FILE, MANIFEST_FILE, QUARANTINE_FILE, Manifest
 
 _BLOCK = 1 << 23
 _MB = 1 << 20
+# Of pyarrow's names for the answers 400 and 403 to keys that are not taken.
+_DENIED = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "UNRECOGNIZED_CLIENT", "403", "ExpiredToken")
 
 
 def fetched(uri: str, cache: Path) -> Path:
@@ -31,7 +34,7 @@ def fetched(uri: str, cache: Path) -> Path:
     """
     from data.cache import locked
 
-    files, path = _opened(uri)
+    files, path = opened(uri)
     cache.mkdir(parents=True, exist_ok=True)
     with locked(cache / f".{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"):
         try:
@@ -42,21 +45,54 @@ def fetched(uri: str, cache: Path) -> Path:
         except FileNotFoundError as error:
             raise DataError(f"{uri}: {error}") from None
         except OSError as error:
-            raise MachineError(
-                f"{uri} cannot be fetched: {error}\n"
-                "Is AWS_ENDPOINT_URL (or ?endpoint_override= in the address) right and the storage up? "
-                "The same command goes on where it was"
-            ) from None
+            raise refusal(error, uri) from None
 
 
-def _opened(uri: str) -> tuple[Any, str]:
+def opened(address: str) -> tuple[Any, str]:
+    """The file system behind an address, and the path there. Raises DataError and MachineError."""
     from pyarrow import fs
 
+    asked = address
+    parts = urlsplit(address)
+    if "@" in parts.netloc and parts.scheme == "s3":
+        raise DataError(
+            f"s3://…@{parts.netloc.rpartition('@')[2]}{parts.path}: keep keys out of addresses, which are"
+            " written down; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if parts.scheme == "s3" and "allow_delayed_open" not in parts.query:
+        # One request for a small object instead of the three of an upload in parts.
+        asked += f"{'&' if parts.query else '?'}allow_delayed_open=true"
     try:
-        files, path = fs.FileSystem.from_uri(uri)
-    except (OSError, ValueError, ImportError) as error:
-        raise DataError(f"{uri} is no address of a file system that pyarrow knows: {error}") from None
+        files, path = fs.FileSystem.from_uri(asked)
+    except OSError as error:
+        raise refusal(error, address) from None
+    except (ValueError, ImportError) as error:
+        raise DataError(f"{address} is no address of a file system that pyarrow knows: {error}") from None
     return files, path.rstrip("/")
+
+
+def refusal(error: OSError, address: str) -> DataError | MachineError:
+    """What an object store's answer about `address` means: the user's mistake, or that nothing answers."""
+    said = str(error).rpartition("AWS Error ")[2]
+    if error.errno is not None:
+        return MachineError(f"{address}: {error}")  # of this machine's disk
+    if "NO_SUCH_BUCKET" in said:
+        return no_bucket(urlsplit(address).netloc)
+    if any(code in said for code in _DENIED):
+        return RefusedError(
+            f"{address}: the storage denies access ({said[:200]}). Check the keys"
+            " (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role) and that they"
+            " may list, read, write and delete there"
+        )
+    where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    through = f" (AWS_ENDPOINT_URL is {where})" if where and address.startswith("s3://") else ""
+    reason = said.rpartition("; Details: ")[2]
+    return MachineError(f"{address}: the storage does not answer{through}: {reason}")
+
+
+def no_bucket(name: str) -> RefusedError:
+    """The words for a bucket that is not there."""
+    return RefusedError(f"there is no bucket {name!r}; make it (aws s3 mb s3://{name}), or name another one")
 
 
 def _read(files: Any, path: str) -> bytes | None:
@@ -83,19 +119,49 @@ def _data_set(files: Any, path: str, uri: str, text: bytes, cache: Path) -> Path
 
 
 def _file(files: Any, path: str, uri: str, cache: Path) -> Path:
-    """Fetch the file `path`; its local folder is named by address, size and time of change."""
+    """Fetch the file `path`."""
     from pyarrow import fs
 
     info = files.get_file_info(path)
     if info.type != fs.FileType.File:
         raise DataError(f"{uri}: there is no file and no data set.{_beside(files, path)}")
-    stamp = json.dumps([uri, info.size, info.mtime_ns])
-    target = cache / hashlib.sha256(stamp.encode()).hexdigest()[:16] / path.rpartition("/")[2]
+    target = _place(info, uri, cache)
     if not target.is_file():
         target.parent.mkdir(exist_ok=True)
         stated = _read(files, f"{path}.sha256")
         _fetch(files, path, uri, target, stated.decode().split()[0].lower() if stated else None)
     return target
+
+
+def put(path: Path, uri: str, cache: Path) -> None:
+    """Move the file `path` to `uri`, then its SHA-256 beside it, and keep it in `cache` as if fetched.
+
+    Raises as `opened`.
+    """
+    files, there = opened(uri)
+    digest = hashlib.sha256()
+    size = path.stat().st_size
+    progress = Progress(max(1, size // _MB), f"put {uri.partition('?')[0]}", "MB")
+    try:
+        with path.open("rb") as source, files.open_output_stream(there) as target:
+            while block := source.read(_BLOCK):
+                target.write(block)
+                digest.update(block)
+                progress.advance(len(block) // _MB)
+        with files.open_output_stream(f"{there}.sha256") as target:
+            target.write(f"{digest.hexdigest()}  {path.name}\n".encode())
+        kept = _place(files.get_file_info(there), uri, cache)
+    except OSError as error:
+        raise refusal(error, uri) from None
+    progress.close()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(kept)
+
+
+def _place(info: Any, uri: str, cache: Path) -> Path:
+    """Where a file comes to lie: its folder is named by address, size and time of change."""
+    stamp = hashlib.sha256(json.dumps([uri, info.size, info.mtime_ns]).encode()).hexdigest()
+    return cache / stamp[:16] / str(info.base_name)
 
 
 def _beside(files: Any, path: str) -> str:

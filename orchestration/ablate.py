@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from orchestration import cli
@@ -110,7 +111,7 @@ def _summary(folder: StudyFolder, tracker: Tracker, found: list[Table], looks: l
         )
     print(f"results: {folder.storage.root} (results.json has these tables)")
     print(f"compare: {tracker.look}")
-    print(f"report: python -m orchestration.report {folder.storage.root}")
+    print(f"report: python -m orchestration.report {shlex.quote(folder.storage.root)}")
     return cli.DONE
 
 

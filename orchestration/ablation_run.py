@@ -58,7 +58,7 @@ def search_arms(opened: Opened, placement: Placement, arms: Sequence[Arm]) -> di
 
     best: dict[str, Flat] = {}
     for number, arm in enumerate(arms, 1):
-        sub = cells.sub_study(opened.study, arm, opened.folder.storage.root)
+        sub = cells.sub_study(opened.study, arm, opened.folder.storage.address("searches"))
         folder = StudyFolder(sub)
         folder.begin(opened.prepared.inputs(sub.config()))
         print(f"search {number}/{len(arms)} inside {arm.label}: {plan.missing(folder)[0]} trials to run")

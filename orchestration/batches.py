@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from data import sampling
+from data import cache, sampling
 from data.faces import Faces, epoch_batches
 from data.features import open_features
 from data.rng import NoiseTable, uniforms
@@ -115,7 +114,9 @@ class Batches:
         self._age = ages.to(device, self.dtype)
         self._gender = torch.from_numpy(np.array(faces.genders, dtype=np.int64)).to(device)
         self.positions = positions(ages, labels).to(device)  # [n] index into the labels, -1 outside
-        self._features = open_features(Path(inputs.features)).array if inputs.features is not None else None
+        self._features: np.ndarray | None = None
+        if inputs.features is not None:
+            self._features = open_features(cache.local(inputs.features)).array
         self._chances = sampling.weights(faces.ages[split.train], config.data.sampling)
         self._augment = config.augment.build()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import shlex
 from typing import TYPE_CHECKING
 
 from orchestration import cli
@@ -32,11 +32,10 @@ def calibrate(arguments: argparse.Namespace) -> int:
     from orchestration.console import table
     from orchestration.storage import Storage
 
-    folder = Path(arguments.run).expanduser().absolute()
-    storage = Storage(str(folder))
+    storage = Storage(arguments.run)
     kept = predictions.read(storage, "calibration")
     if kept is None:
-        raise _missing(folder)
+        raise _missing(storage)
     fitted = intervals.fit(kept, arguments.level, _identities(storage, kept))
     intervals.write(storage, fitted)
     print(f"calibrated on {fitted.faces:,} faces of {fitted.data}; {fitted.claim('overall')}")
@@ -49,14 +48,14 @@ def calibrate(arguments: argparse.Namespace) -> int:
             )
     test = predictions.read(storage, "test")
     if test is not None:
-        study = ledger.study_of(folder)
+        study = ledger.study_of(storage)
         if study is not None:
             ledger.enter(*study, test.origin.identity)
         checked = coverage.table(fitted, coverage.coverage(fitted, test, _identities(storage, test)))
         print(f"on the {len(test):,} faces of the test part:")
         print("\n".join([*table(checked.columns, checked.rows), *checked.notes]))
-    print(f"results: {folder}/{intervals.FILE}")
-    print(f"next: python -m orchestration.predict {arguments.run} IMAGE")
+    print(f"results: {storage.address(intervals.FILE)}")
+    print(f"next: python -m orchestration.predict {shlex.quote(arguments.run)} IMAGE")
     return cli.DONE
 
 
@@ -78,16 +77,18 @@ def _identities(storage: Storage, kept: Predictions) -> list[str | None]:
     return names
 
 
-def _missing(folder: Path) -> Exception:
+def _missing(folder: Storage) -> Exception:
     from orchestration.errors import UserError, nearest
 
-    if not folder.is_dir():
-        beside = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        return UserError(f"{folder}: there is no such folder.{nearest(folder.name, beside)}")
-    if not (folder / "resolved.yaml").is_file():
-        return UserError(f"{folder}: not a run's folder; give one such as runs/utkface/finals/0007-seed1")
+    path = folder.root
+    if not folder.list():
+        folder.require()
+        beside = folder.parent().list()
+        return UserError(f"{path}: there is no such folder, or it is empty.{nearest(folder.name, beside)}")
+    if not folder.exists("resolved.yaml"):
+        return UserError(f"{path}: not a run's folder; give one such as runs/utkface/finals/0007-seed1")
     return UserError(
-        f"{folder}: no predictions of a calibration part: intervals need faces that neither trained nor chose"
+        f"{path}: no predictions of a calibration part: intervals need faces that neither trained nor chose"
         " the model. Train with data.calibration=true, which reserves half of the validation part"
     )
 

@@ -98,19 +98,19 @@ def require_same(folder: StudyFolder, inputs: Callable[[RunConfig], Inputs]) -> 
         config = folder.study.config(member.params, member.seed)
         if member.status in ENDED and member.identity != identity(config, inputs(config).for_identity()):
             raise UserError(
-                f"{folder.storage.root}/{member.name}: was run with other data, weights or code than now, so"
-                " the cells still to come would not be its pairs; choose another name (study=NAME), or start"
-                " over (--fresh)"
+                f"{folder.storage.address(member.name)}: was run with other data, weights or code than now,"
+                " so the cells still to come would not be its pairs; choose another name (study=NAME), or"
+                " start over (--fresh)"
             )
 
 
-def sub_study(study: Study, arm: Arm, root: str) -> Study:
-    """The search inside an arm: the file's `space:` and `search:` on the arm's own values."""
+def sub_study(study: Study, arm: Arm, storage: str) -> Study:
+    """The search inside an arm, in a storage of its own: the file's `space:` and `search:` on its values."""
     run = nest(layered([flatten(study.run), arm.values]))
     update: dict[str, Any] = {
         "study": arm.label.replace("+", "_"),
         "run": run,
-        "storage": f"{root}/searches",
+        "storage": storage,
         "ablation": None,
         "experiment": study.experiment or study.study,
     }

@@ -28,10 +28,10 @@ def get(storage: Storage, name: str) -> dict[str, Any] | None:
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{storage.root}/{name}: not a checkpoint: {type(error).__name__}") from error
+        raise UserError(f"{storage.address(name)}: not a checkpoint: {type(error).__name__}") from error
     version = state.get("format_version") if isinstance(state, dict) else None
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{storage.root}/{name}: checkpoint version {version!r}; this code reads {FORMAT_VERSION}"
+            f"{storage.address(name)}: checkpoint version {version!r}; this code reads {FORMAT_VERSION}"
         )
     return dict(state)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 import torch
 
 from data.faces import Faces
 from model.network import Network
-from orchestration import cluster, costs, frozen, pace, placement, plan
+from orchestration import cluster, costs, feature_files, pace, placement, plan
 from orchestration.cluster import Capacity
 from orchestration.console import number, size, table
 from orchestration.costs import Epochs
@@ -77,7 +76,7 @@ def seconds_per_epoch(opened: Opened) -> Pace | None:
     stated = study.resources.seconds_per_epoch
     return (
         pace.own(folder, study.study)
-        or pace.others(Path(folder.storage.root).parent, study.study, wanted, fingerprint)
+        or pace.others(folder.storage.parent(), study.study, wanted, fingerprint)
         or (Pace(stated, "stated in resources.seconds_per_epoch") if stated is not None else None)
     )
 
@@ -118,27 +117,26 @@ def _disk(
     each = measured.line_bytes if measured is not None and measured.line_bytes else LINE_BYTES
     metrics = int(each * (wanted.expected + wanted.finals))
     total = features + checkpoints + metrics
-    folder = Path(opened.folder.storage.root)
+    parts = f"features {size(features)}, checkpoints {size(checkpoints)}, metrics {size(metrics)}"
+    folder = opened.folder.storage.local
+    if folder is None:
+        return [f"storage: {size(total)} ({parts})"]
     there = next(parent for parent in [folder, *folder.parents] if parent.exists())
     free = shutil.disk_usage(there).free
-    lines = [
-        f"disk: {size(total)} (features {size(features)}, checkpoints {size(checkpoints)},"
-        f" metrics {size(metrics)}); {size(free)} free"
-    ]
+    lines = [f"disk: {size(total)} ({parts}); {size(free)} free"]
     return lines if total < free else [*lines, f"warning: {there} has too little room for it"]
 
 
 def feature_bytes(opened: Opened) -> int:
     """Bytes of the feature files that frozen runs read and that are not there yet."""
-    folder = Path(opened.folder.storage.root).parent / "features"
-    missing: dict[Path, int] = {}
+    missing: dict[str, int] = {}
     for config in opened.configs:
         if config.frozen:
             inputs = opened.prepared.inputs(config)
-            path = frozen.path_of(config, inputs, folder)
-            channels = config.model.backbone.build().channels
-            count = len(Faces.open(inputs.data)) * len(config.features.views) * channels * 4
-            missing[path] = 0 if path.exists() else count
+            name = feature_files.missing(config, inputs, opened.folder.storage.parent())
+            if name is not None:
+                channels = config.model.backbone.build().channels
+                missing[name] = len(Faces.open(inputs.data)) * len(config.features.views) * channels * 4
     return sum(missing.values())
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
+from data.errors import DataError
 from orchestration.budget import Spending
 from orchestration.errors import MachineError, UserError
 from orchestration.folder import StudyFolder
@@ -22,6 +21,8 @@ from orchestration.members import Source, Watcher
 from orchestration.placement import Placement
 from orchestration.suggested import Members
 from orchestration.tracking import Tracker
+
+SCRATCH = ".scratch"  # of Tune and Train, in the study's folder while they run
 
 
 @dataclass
@@ -46,9 +47,10 @@ class Engine:
             return
         self._warn_of_local_batch_norm()
         self._require_compiler()
-        scratch = Path(self.folder.storage.root) / ".scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
-        members = Members(self, source, rule or tune.schedulers.FIFOScheduler(), test, str(scratch))
+        storage = self.folder.storage
+        scratch = storage.address(SCRATCH)  # Ray wants it where every node reaches it
+        storage.clear(SCRATCH)
+        members = Members(self, source, rule or tune.schedulers.FIFOScheduler(), test, scratch)
         tuner = tune.Tuner(
             trainable(self.placement),
             tune_config=tune.TuneConfig(
@@ -59,7 +61,7 @@ class Engine:
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=str(scratch),
+                storage_path=scratch,
                 verbose=0,
                 callbacks=[Watch(members)],
                 failure_config=tune.FailureConfig(max_failures=1),
@@ -69,7 +71,8 @@ class Engine:
         try:
             tuner.fit()
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            with contextlib.suppress(DataError, MachineError):  # that is said already
+                storage.clear(SCRATCH)
             if self.spending is not None:
                 with contextlib.suppress(MachineError):  # the disk is full: that is said already
                     self.spending.save()

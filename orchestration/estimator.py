@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from data.schema import Preparation
 from orchestration.errors import UserError
 from orchestration.find_model import find
 from orchestration.frozen import CPU_BATCH
+from orchestration.storage import Storage
 from orchestration.trained import Backbones, Trained, restore
 
 BATCH = 256  # images a step on a GPU; a CPU's caches hold the activations of CPU_BATCH
@@ -26,7 +26,7 @@ class Estimator:
     With `flip` every face is seen twice, as it is and mirrored, and the mean of both is given.
     """
 
-    def __init__(self, members: Sequence[Trained], folders: Sequence[Path], flip: bool = False) -> None:
+    def __init__(self, members: Sequence[Trained], folders: Sequence[Storage], flip: bool = False) -> None:
         """Raises UserError if the members want differently prepared faces."""
         self.members = list(members)
         self.folders = list(folders)  # of the members, where their runs keep what belongs to them

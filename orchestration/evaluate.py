@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import shlex
 
 from orchestration import cli
 
@@ -61,16 +61,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for line in plan.audit():
         print(line)
     found = evaluation_run.run(plan, asked)
-    out = Storage(str(Path(arguments.out).absolute() if arguments.out else plan.default_folder()))
+    out = Storage(arguments.out) if arguments.out else plan.default_folder()
     pages = evaluation_run.write(plan, found, wanted, out, arguments.names)
     print("\n".join(evaluation_run.summary(found)))
-    files = [Path(out.root) / name for name in pages]
-    for model in plan.models:
-        mine = [one for one in found if one.model == model.name]
-        print(evaluation_mlflow.send(model, mine, files))
-    for file in files:
-        print(f"results: {file}")
-    print(f"next: python -m orchestration.predict {plan.models[0].folder} IMAGE")
+    with out.on_disk(*pages) as files:
+        for model in plan.models:
+            mine = [one for one in found if one.model == model.name]
+            print(evaluation_mlflow.send(model, mine, files))
+    for name in pages:
+        print(f"results: {out.address(name)}")
+    print(f"next: python -m orchestration.predict {shlex.quote(plan.models[0].folder.root)} IMAGE")
     return cli.DONE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from data.faces import Faces
 from data.features import open_features
 from data.progress import Progress
-from orchestration import frozen, ledger, predictions
+from orchestration import feature_files, ledger, predictions
 from orchestration.batches import EVALUATION_BATCH
 from orchestration.errors import UserError
 from orchestration.estimator import BATCH, of_each
@@ -36,7 +35,7 @@ class Subject:
 
     name: str
     trained: Trained
-    folder: Path
+    folder: Storage
     study: Storage | None = None
     member: Member | None = field(default=None)
 
@@ -50,7 +49,7 @@ def subjects(models: Sequence[str], device: torch.device) -> list[Subject]:
     """The models that these names mean; those on one frozen backbone share it. Raises UserError."""
     backbones = Backbones()
     found = [find(model) for model in models]
-    names = _short([one.checkpoint.parent for one in found], [one.name for one in found])
+    names = _short([one.folder for one in found], [one.name for one in found])
     made = []
     for name, one in zip(names, found, strict=True):
         place = ledger.study_of(one.folder)
@@ -60,9 +59,9 @@ def subjects(models: Sequence[str], device: torch.device) -> list[Subject]:
     return made
 
 
-def _short(folders: Sequence[Path], given: Sequence[str]) -> list[str]:
+def _short(folders: Sequence[Storage], given: Sequence[str]) -> list[str]:
     """Names for tables: the run's in its study, as long as they tell the models apart."""
-    short = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    short = [f"{folder.parent().name}/{folder.name}" for folder in folders]
     return short if len(set(short)) == len(short) else list(given)
 
 
@@ -87,7 +86,7 @@ def predict(models: Sequence[Subject], known: Sequence[Seen | None], part: Part)
 def _kept(model: Subject, seen: Seen | None, part: Part) -> Predictions | None:
     if seen is None or seen.faces is not part.faces:
         return None
-    kept = predictions.read(Storage(str(model.folder)), "test")
+    kept = predictions.read(model.folder, "test")
     if kept is None:
         return None
     same = (kept.origin.fingerprint, kept.origin.split_hash, kept.origin.epoch, kept.origin.identity)
@@ -122,8 +121,8 @@ def _features(model: Subject, faces: Faces) -> NDArray[np.float32] | None:
         return None
     weights = str(model.trained.origin.get("started_from"))
     inputs = Inputs(str(faces.root), faces.fingerprint, "", (), weights_sha256=weights)
-    path = frozen.path_of(config, inputs, Path(model.study.root).parent / "features")
-    if not path.exists():
+    path = feature_files.find(config, inputs, model.study.parent())
+    if path is None:
         return None
     found: NDArray[np.float32] = open_features(path).array[:, config.features.views.index("identity")]
     return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
 
 import torch
 
@@ -63,13 +62,18 @@ class Plan:
             lines += [f"  {', '.join(names)}: {words}" for words, names in said.items()]
         return lines
 
-    def default_folder(self) -> Path:
+    def default_folder(self) -> Storage:
         """The model's own folder; of several models the deepest folder that holds their studies or runs."""
         folders = [model.folder for model in self.models]
         if len(folders) == 1:
-            return folders[0] / NAME
-        common = Path(os.path.commonpath(folders))
-        return (common.parent if common.name in ("single", "finals", "cells") else common) / NAME
+            return folders[0].child(NAME)
+        places = [folder.root.partition("?") for folder in folders]
+        levels = zip(*(place[0].split("/") for place in places), strict=False)
+        shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+        if not shared:
+            raise UserError("the models lie in different storages: say with --out where the pages are to go")
+        common = Storage("".join(["/".join(shared) or "/", *places[0][1:]]))
+        return (common.parent() if common.name in ("single", "finals", "cells") else common).child(NAME)
 
 
 def _prepared(model: Subject, part: Part) -> str:
@@ -139,7 +143,7 @@ def run(plan: Plan, asked: Asked) -> list[Evaluation]:
             if model.study is not None and model.member is not None:
                 ledger.enter(model.study, model.member.name, model.identity, data=None if own else name)
             counts = None if seen is None else seen.counts()
-            fitted = intervals.read(Storage(str(model.folder)))
+            fitted = intervals.read(model.folder)
             found.append(measure((model.name, name), one, part.faces, leaks, counts, fitted, asked))
             progress.advance()
     progress.close()

@@ -49,9 +49,9 @@ def trace_of(error: BaseException) -> str:
 
 def failure(error: Exception) -> dict[str, Any]:
     """The report of a run that failed. `machine` says that it was no fault of the run."""
-    from orchestration.errors import MachineError
+    from data.errors import MachineError, RefusedError
 
-    if isinstance(error, MachineError):
+    if isinstance(error, (MachineError, RefusedError)):
         return {"failed": str(error), "machine": str(error), "done": True}
     return {
         "failed": reason_of(error),

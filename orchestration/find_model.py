@@ -1,4 +1,4 @@
-"""MODEL on a command line: a run's folder, a checkpoint file, or a model of MLflow's registry. No torch."""
+"""MODEL on a command line: a run's folder, a checkpoint, or a model of MLflow's registry. No torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data import cache
 from orchestration.errors import UserError, nearest
+from orchestration.mlflow_runs import cache_file
+from orchestration.storage import Storage
 
 CHECKPOINTS = ("best.pt", "model.pt", "model.safetensors")
 REGISTRY = "models:/"
@@ -17,55 +20,55 @@ STORES = ("runs/mlflow.db", "mlflow.db")  # where a store lies when MLFLOW_TRACK
 
 @dataclass(frozen=True)
 class Found:
-    """The checkpoint that a name means, and the folder it lies in."""
+    """The checkpoint that a name means, on this machine, and the folder where its run keeps what is its."""
 
     name: str
     checkpoint: Path
-
-    @property
-    def folder(self) -> Path:
-        """Where the run keeps what belongs to it."""
-        return self.checkpoint.parent
+    folder: Storage
 
 
 def find(model: str) -> Found:
-    """What `model` means: a path that exists, else a name in MLflow's registry (`models:/NAME/VERSION`, or
-    NAME for its newest version). Raises UserError that says what there is instead.
+    """What `model` means: a path or address that exists, else a name in MLflow's registry
+    (`models:/NAME/VERSION`, or NAME for its newest version).
+
+    Raises UserError that says what there is instead.
     """
     if model.startswith(REGISTRY):
         return _registered(model)
-    path = Path(model).expanduser().absolute()
-    if path.is_file():
-        return Found(model, path)
-    if path.is_dir():
-        return _in_folder(model, path)
+    folder = Storage(model)
+    if folder.list():
+        return _in_folder(model, folder)
+    if folder.parent().exists(folder.name):
+        path = cache.local(folder.root)
+        return Found(model, path, folder.parent()) if path.is_file() else _in_folder(model, folder)
     if "/" not in model and _store() is not None:
         return _registered(model)
-    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    folder.require()
     raise UserError(
-        f"{path} does not exist.{nearest(path.name, beside)} A model is a run's folder"
-        f" (runs/x/finals/0007-seed1), a checkpoint file, or a name in MLflow's registry"
+        f"{folder.root} does not exist.{nearest(folder.name, folder.parent().list())} A model is a run's"
+        f" folder (runs/x/finals/0007-seed1), a checkpoint file, or a name in MLflow's registry"
         f" ({REGISTRY}NAME/VERSION)"
     )
 
 
-def _in_folder(model: str, folder: Path) -> Found:
+def _in_folder(model: str, folder: Storage) -> Found:
     """The checkpoint of a run's folder, of an export or of a downloaded model version."""
     for name in CHECKPOINTS:
-        places = (folder / name, folder / "artifacts" / name, folder / SERVED / name)
-        found = next((path for path in places if path.is_file()), None)
-        if found is not None:
-            return Found(model, found)
-    runs = sorted(p.parent for name in CHECKPOINTS for p in folder.glob(f"*/*/{name}"))
-    listed = "".join(f"\n  {run}" for run in runs[:20])
+        for place in (folder, folder.child("artifacts"), folder.child(SERVED)):
+            if place.exists(name):
+                return Found(model, cache.local(place.address(name)), place)
+    below = [f"{kind}/{run}" for kind in folder.list(folders=True) for run in folder.list(kind, folders=True)]
+    runs = [run for run in below if any(folder.exists(f"{run}/{name}") for name in CHECKPOINTS)]
+    listed = "".join(f"\n  {folder.address(run)}" for run in runs[:20])
     held = f"its runs that have one:{listed}" if runs else "only final seeds and single runs keep one"
-    raise UserError(f"{folder} holds no checkpoint ({' or '.join(CHECKPOINTS)}); {held}")
+    raise UserError(f"{folder.root} holds no checkpoint ({' or '.join(CHECKPOINTS)}); {held}")
 
 
 def _store() -> str | None:
     """The MLflow store that registered models are looked for in."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
-    return given or next((f"sqlite:///{Path(p).absolute()}" for p in STORES if Path(p).is_file()), None)
+    stores = [*map(Path, STORES), cache_file()]
+    return given or next((f"sqlite:///{path.absolute()}" for path in stores if path.is_file()), None)
 
 
 def _registered(model: str) -> Found:
@@ -88,7 +91,7 @@ def _registered(model: str) -> Found:
         folder = artifacts.download_artifacts(artifact_uri=source, tracking_uri=uri)
     except MlflowException as error:
         raise UserError(f"{model}: MLflow at {uri}: {error.message.splitlines()[0]}") from None
-    return _in_folder(f"{REGISTRY}{name}/{chosen}", Path(folder))
+    return _in_folder(f"{REGISTRY}{name}/{chosen}", Storage(folder))
 
 
 def _version(model: str, name: str, version: str, versions: list[Any], client: Any, uri: str) -> str:

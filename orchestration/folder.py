@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,7 +15,7 @@ from orchestration.config import RunConfig, identity
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.layers import flatten
-from orchestration.records import ENDED_FILE, Member, Records
+from orchestration.records import ENDED, ENDED_FILE, STATE, Member, Records
 from orchestration.run import Task
 from orchestration.storage import FORMAT_VERSION, Storage
 from orchestration.study import Study, dump
@@ -40,6 +40,9 @@ class StudyFolder(Records):
     def __init__(self, study: Study) -> None:
         super().__init__(Storage(study.storage).child(study.study))
         self.study = study
+        self._ended: dict[str, Member] = {}
+        self._writes = 0
+        self._guard = threading.Lock()  # MLflow's thread reads, too
 
     def begin(self, inputs: Inputs) -> None:
         """Compare with what is there, then record the study. Raises UserError on a difference."""
@@ -49,7 +52,7 @@ class StudyFolder(Records):
         if data is not None:
             theirs = yaml.safe_load(data)
             if not isinstance(theirs, dict):
-                raise UserError(f"{self.storage.root}/study.yaml is damaged; start over with --fresh")
+                raise UserError(f"{self.storage.address('study.yaml')} is damaged; start over with --fresh")
             before = self.storage.get_json("inputs.json") or {}
             changed = difference({**theirs, "inputs": before}, {**mine, "inputs": hashes})
             if changed:
@@ -58,7 +61,7 @@ class StudyFolder(Records):
                     + "\n  ".join(changed)
                     + "\ngo on with the old values, choose another name (study=NAME), or start over (--fresh)"
                 )
-        header = f"# python -m orchestration.tune --space {self.storage.root}/study.yaml\n"
+        header = f"# python -m orchestration.tune --space {self.storage.address('study.yaml')}\n"
         body = yaml.safe_dump(mine, sort_keys=False, allow_unicode=True)
         self.storage.delete(ENDED_FILE)
         self.storage.put_json("inputs.json", hashes)
@@ -73,16 +76,32 @@ class StudyFolder(Records):
 
         The lock stays, since it is held, and so do single runs, which are their own folders.
         """
-        root = Path(self.storage.root)
-        kept = root.parent / ".before" / f"{root.name}-{time.strftime('%Y%m%d-%H%M%S')}" / name
-        kept.mkdir(parents=True, exist_ok=True)
-        for entry in (root / name).iterdir():
-            if entry.name not in ("driver.lock", "single"):
-                entry.rename(kept / entry.name)
+        stamp = f"{self.storage.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        kept = self.storage.parent().child(".before").child(stamp)
+        source = self.storage.child(name) if name else self.storage
+        for entry in source.list():
+            if entry not in ("driver.lock", "single"):
+                source.move(entry, kept.child(name) if name else kept)
+        self._ended.clear()
+
+    def members(self, kind: str) -> list[Member]:
+        """As read from the folder; one that ended is not read again, since this driver alone changes it."""
+        names = [f"{kind}/{entry}" for entry in self.storage.list(kind)]
+        writes = self._writes
+        read = {m.name: m for m in self.read([name for name in names if name not in self._ended])}
+        with self._guard:
+            # Else one that ended may have begun again since it was read.
+            known = read if writes == self._writes else {}
+            self._ended |= {name: member for name, member in known.items() if member.status in ENDED}
+        found = {**self._ended, **read}
+        return [found[name] for name in names if name in found]
 
     def put(self, member: Member) -> None:
         """Write a member's state."""
-        self.storage.put_json(f"{member.name}/state.json", dict(member.__dict__))
+        self.storage.put_json(f"{member.name}/{STATE}", dict(member.__dict__))
+        with self._guard:
+            self._writes += 1
+            self._ended.pop(member.name, None)
 
     def start(self, member: Member, config: RunConfig, inputs: Inputs) -> Member:
         """Record that a member runs now: a new attempt, with its resolved config beside it."""
@@ -156,7 +175,7 @@ class StudyFolder(Records):
         return Task(
             config,
             inputs,
-            f"{self.storage.root}/{member.name}",
+            self.storage.address(member.name),
             member.attempt,
             objective.metric,
             objective.mode,
@@ -175,7 +194,8 @@ class StudyFolder(Records):
             "resources": dump(self.study.resources),
             "storage": self.study.storage,
         }
-        header = f"# python -m orchestration.train --space {self.storage.root}/{member.name}/resolved.yaml\n"
+        place = self.storage.address(f"{member.name}/resolved.yaml")
+        header = f"# python -m orchestration.train --space {place}\n"
         return (header + yaml.safe_dump(study, sort_keys=False, allow_unicode=True)).encode()
 
 

@@ -22,7 +22,7 @@ from orchestration.errors import ConfigError, UserError
 
 @dataclass(frozen=True)
 class Inputs:
-    """Absolute paths of a run's inputs, and the hashes that say what they are."""
+    """Absolute paths and addresses of a run's inputs, and the hashes that say what they are."""
 
     data: str
     fingerprint: str
@@ -100,8 +100,8 @@ def _address(config: RunConfig, path: Path | None) -> str | None:
 class Prepared:
     """The inputs of every config of a study: resolved, checked, and features computed, once."""
 
-    def __init__(self, configs: Iterable[RunConfig], features: Callable[[RunConfig, Inputs], Path]) -> None:
-        """`features` gives the feature file of a run whose backbone is frozen."""
+    def __init__(self, configs: Iterable[RunConfig], features: Callable[[RunConfig, Inputs], str]) -> None:
+        """`features` gives path or address of the feature file of a run whose backbone is frozen."""
         self._known: dict[str, Inputs] = {}
         self._features = features
         for config in configs:
@@ -114,8 +114,7 @@ class Prepared:
         for config in configs:
             found = self._known[_key(config)]
             if config.frozen and found.features is None:
-                path = self._features(config, found)
-                self._known[_key(config)] = replace(found, features=str(path))
+                self._known[_key(config)] = replace(found, features=self._features(config, found))
 
     def inputs(self, config: RunConfig) -> Inputs:
         """The inputs of one run."""

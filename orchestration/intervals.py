@@ -153,7 +153,7 @@ def read(storage: Storage) -> Intervals | None:
         return Intervals(**document)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{storage.root}/{FILE}: damaged ({error}); run orchestration.calibrate again"
+            f"{storage.address(FILE)}: damaged ({error}); run orchestration.calibrate again"
         ) from None
 
 

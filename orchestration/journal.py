@@ -1,11 +1,14 @@
 """The study as Optuna's own file in the study folder, for optuna-dashboard: derived, never ahead.
 
 `optuna-dashboard runs/STUDY/optuna.journal` opens it. The driver alone writes it, after the folder, and
-nothing is read from it but to see whether it still says what the folder says.
+nothing is read from it but to see whether it still says what the folder says. Of a study in an object
+store, which appends nothing, the driver writes a file of its own and puts copies of it.
 """
 
 from __future__ import annotations
 
+import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from orchestration.folder import StudyFolder
 from orchestration.records import Member
 
 NAME = "optuna.journal"
+COPY_SECONDS = 60.0  # some megabytes for a thousand trials
 
 
 class _OneWriter:
@@ -40,14 +44,25 @@ class Journal:
     def __init__(self, folder: StudyFolder) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._folder = folder
-        self._path = Path(folder.storage.root) / NAME
+        self._own = None if folder.storage.local is not None else tempfile.TemporaryDirectory(prefix="rapl-")
+        self._path = (folder.storage.local or Path(self._own.name if self._own else "")) / NAME
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._copied = time.monotonic()
+        if self._own is not None:
+            self._path.write_bytes(folder.storage.get(NAME) or b"")
         self._study = self._open()
         self._numbers: dict[int, int] = {}  # our trial → Optuna's number
         for trial in self._study.get_trials(deepcopy=False):
             self._numbers[trial.user_attrs[frozen_trials.NUMBER]] = trial.number
         for member in folder.members("trials"):
             self.sync(member)
+        self.copy()
+
+    def copy(self) -> None:
+        """Put the file beside the study's other files, where it does not lie there already."""
+        if self._own is not None:
+            self._folder.storage.put(NAME, self._path.read_bytes())
+            self._copied = time.monotonic()
 
     def _open(self) -> optuna.Study:
         """The file as it is, if all it says is so; else a new one from the folder."""
@@ -91,6 +106,8 @@ class Journal:
                 if earlier is not None and number not in self._numbers:
                     self._add(earlier)
             self._sync(member)
+            if time.monotonic() - self._copied > COPY_SECONDS:
+                self.copy()
         except OSError as error:
             raise MachineError(f"{self._path}: cannot write: {error.strerror or error}") from error
 

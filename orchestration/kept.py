@@ -1,17 +1,22 @@
-"""`features.keep`: passes written with the run, so that what references were chosen from can be looked at."""
+"""`features.keep`: passes written with the run, so that what references were chosen from can be looked at.
+
+In an object store they are put there as they are written; kept_files.py brings them back.
+"""
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from data.feature_folder import epoch_name
-from data.feature_store import Shard, Source, epochs, write_shard
+from data.feature_store import Shard, Source, write_shard
 from model.passes import Pass
 from orchestration.config import RunConfig
+from orchestration.kept_files import FOLDER, whole_epochs
 from orchestration.position import PositionTask
+from orchestration.storage import Storage
 from orchestration.workers import Workers
 
 
@@ -23,7 +28,7 @@ class KeptFeatures:
 
     def __init__(self, config: RunConfig, folder: str, attempt: int, fingerprint: str) -> None:
         self._config = config
-        self._folder = Path(folder) / "features"
+        self._kept = Storage(folder).child(FOLDER)
         self._attempt = attempt
         self._fingerprint = fingerprint
 
@@ -34,16 +39,28 @@ class KeptFeatures:
         pass_ = position.recorded
         if pass_ is None or not wanted:
             return None
-        path = write_shard(self._folder, self._shard(epoch, pass_, position.source, workers))
+        size = self._write(self._shard(epoch, pass_, position.source, workers))
         if keep == "best" and workers.rank == 0:
             self._drop_older()
-        return path.stat().st_size / 2**20
+        return size / 2**20
 
     def drop_after(self, epoch: int) -> None:
         """On going on from `epoch`: passes of later ones are an earlier attempt's and come again."""
-        for later in epochs(self._folder):
+        for later in self._epochs():
             if later > epoch:
-                shutil.rmtree(self._folder / epoch_name(later), ignore_errors=True)
+                self._kept.clear(epoch_name(later))
+
+    def _epochs(self) -> list[int]:
+        return whole_epochs(self._kept) if self._config.features.keep != "none" else []
+
+    def _write(self, shard: Shard) -> int:
+        """The bytes of a shard that was written."""
+        if self._kept.local is not None:
+            return write_shard(self._kept.local, shard).stat().st_size
+        with tempfile.TemporaryDirectory() as scratch:
+            data = write_shard(Path(scratch), shard).read_bytes()
+        self._kept.put(shard.path, data)
+        return len(data)
 
     def _shard(self, epoch: int, pass_: Pass, source: Source, workers: Workers) -> Shard:
         return Shard(
@@ -62,6 +79,5 @@ class KeptFeatures:
 
     def _drop_older(self) -> None:
         """Of the best passes the newest that all workers wrote stays; older ones go once it is there."""
-        whole = epochs(self._folder)
-        for epoch in whole[:-1]:
-            shutil.rmtree(self._folder / epoch_name(epoch), ignore_errors=True)
+        for epoch in self._epochs()[:-1]:
+            self._kept.clear(epoch_name(epoch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import ray.train
@@ -101,7 +102,7 @@ def trainer(task: Task, placement: Placement, scratch: str, callbacks: list[Any]
             resources_per_worker=asked,
         ),
         run_config=ray.train.RunConfig(
-            name=task.folder.strip("/").replace("/", "-")[-80:] + f"-{task.attempt}",
+            name=re.sub(r"[^A-Za-z0-9._+-]+", "-", task.folder)[-80:] + f"-{task.attempt}",
             storage_path=scratch,
             callbacks=callbacks,
             failure_config=ray.train.FailureConfig(max_failures=1),

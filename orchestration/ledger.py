@@ -6,8 +6,8 @@ Reports print how many there are, since a test part that is looked at often enou
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
+from orchestration.records import STATE
 from orchestration.storage import Storage
 
 FOLDER = "test_ledger"
@@ -27,8 +27,9 @@ def enter(study: Storage, run: str, identity: str, stamp: str | None = None, dat
     study.put_json(f"{FOLDER}/{name}.json", entry)
 
 
-def study_of(run: Path) -> tuple[Storage, str] | None:
+def study_of(run: Storage) -> tuple[Storage, str] | None:
     """The study that a run's folder lies in and the run's name there; None for any other folder."""
-    if not (run / "state.json").is_file():
+    if not run.exists(STATE):
         return None
-    return Storage(str(run.parent.parent)), f"{run.parent.name}/{run.name}"
+    kind = run.parent()
+    return kind.parent(), f"{kind.name}/{run.name}"

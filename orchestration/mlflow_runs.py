@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from data.cache import cache_root
 from orchestration.records import Member
 from orchestration.storage import Storage
 
@@ -18,14 +19,28 @@ NAME = "rapl.run"
 
 
 def uri_of(study: Storage) -> str | None:
-    """The study's MLflow: its file's, else MLFLOW_TRACKING_URI, else the SQLite file beside the studies.
+    """The study's MLflow: its file's, else MLFLOW_TRACKING_URI, else the SQLite file (`default_file`).
 
     None where there is no such file: what comes after a study starts no store.
     """
     file = yaml.safe_load(study.get("study.yaml") or b"{}") or {}
     given = file.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
-    beside = Path(study.root).parent / "mlflow.db"
+    beside = default_file(study)
     return str(given) if given else f"sqlite:///{beside}" if beside.is_file() else None
+
+
+def default_file(study: Storage) -> Path:
+    """The SQLite file of a study that names no store: beside the studies; where those lie in an object store,
+    in the cache folder of the machine the command runs on, since SQLite needs a disk.
+
+    It can be made again: a study that goes on elsewhere sends all that it has to the store it finds there.
+    """
+    return study.local.parent / "mlflow.db" if study.local is not None else cache_file()
+
+
+def cache_file() -> Path:
+    """The SQLite file of this machine for studies that lie in object stores."""
+    return cache_root() / "mlflow" / "mlflow.db"
 
 
 def connect(uri: str) -> Any:

@@ -17,7 +17,7 @@ from orchestration import predictions, provenance, registry
 from orchestration.audit_line import audit_line
 from orchestration.folder import StudyFolder
 from orchestration.layers import flatten
-from orchestration.mlflow_runs import NAME, UID, connect, key_of
+from orchestration.mlflow_runs import NAME, UID, connect, default_file, key_of
 from orchestration.records import ENDED, FIGURES, Member
 from orchestration.space import varying_keys
 
@@ -53,7 +53,7 @@ class MlflowStore:
             return str(found.experiment_id)
         location = None
         if self.client.tracking_uri.startswith("sqlite:///"):
-            location = (Path(self.folder.storage.root).parent / "mlartifacts").as_uri()
+            location = (default_file(self.folder.storage).parent / "mlartifacts").as_uri()
         made = str(self.client.create_experiment(name, artifact_location=location))
         # The UI then opens the experiment as model training, with its charts, not as GenAI.
         self.client.set_experiment_tag(made, "mlflow.experimentKind", "custom_model_development")
@@ -210,9 +210,15 @@ class MlflowStore:
         file = self.folder.storage.get("study.yaml")
         if file is not None:
             self.client.log_text(self.parent, file.decode(), "study.yaml")
-        for name in self.folder.storage.list(FIGURES):
-            self.client.log_artifact(self.parent, f"{self.folder.storage.root}/{FIGURES}/{name}", FIGURES)
+        self._files(self.parent, FIGURES, FIGURES)
         self.client.set_terminated(self.parent, "FINISHED")
+
+    def _files(self, run_id: str, folder: str, artifacts: str) -> None:
+        """Send what lies in a folder of the study's."""
+        names = [f"{folder}/{name}" for name in self.folder.storage.list(folder)]
+        with self.folder.storage.on_disk(*names) as paths:
+            for path in paths:
+                self.client.log_artifact(run_id, str(path), artifacts)
 
     def _put_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
@@ -240,10 +246,7 @@ class MlflowStore:
         trace = self.folder.storage.get(f"{member.name}/error.txt") if member.status == "failed" else None
         if trace is not None:
             self.client.log_text(run_id, trace.decode(errors="replace"), "error.txt")
-        kept = f"{member.name}/{predictions.FOLDER}"
-        for file in self.folder.storage.list(kept):
-            path = f"{self.folder.storage.root}/{kept}/{file}"
-            self.client.log_artifact(run_id, path, predictions.FOLDER)
+        self._files(run_id, f"{member.name}/{predictions.FOLDER}", predictions.FOLDER)
         self.client.set_terminated(run_id, STATUS[member.status], ended)
         self.closed.add(key_of(member))
 

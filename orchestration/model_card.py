@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -15,6 +14,7 @@ from data.schema import Preparation
 from orchestration import predictions
 from orchestration.audit_line import audit_line
 from orchestration.evaluation_numbers import groups
+from orchestration.ledger import study_of
 from orchestration.records import Member, Records
 from orchestration.storage import Storage
 from orchestration.trained import Trained
@@ -40,7 +40,7 @@ PEOPLE = """\
 """
 
 
-def card(trained: Trained, folder: Path, files: dict[str, str]) -> str:
+def card(trained: Trained, folder: Storage, files: dict[str, str]) -> str:
     """The card as Markdown. `folder` is the run's; `files` says of each exported file what it is."""
     origin = trained.origin
     member = _member(folder)
@@ -74,11 +74,12 @@ def preparation_lines(size: int, preparation: Preparation | None) -> list[str]:
     return [f"Faces of {taken}", f"Training faces were prepared so: {how}."]
 
 
-def _member(folder: Path) -> Member | None:
+def _member(folder: Storage) -> Member | None:
     """The run as its study has it, None where the folder is no run's."""
-    if not (folder / "state.json").is_file():
+    place = study_of(folder)
+    if place is None:
         return None
-    return Records(Storage(str(folder.parents[1]))).member(f"{folder.parent.name}/{folder.name}")
+    return Records(place[0]).member(place[1])
 
 
 def _training(trained: Trained, member: Member | None) -> list[str]:
@@ -100,7 +101,7 @@ def _training(trained: Trained, member: Member | None) -> list[str]:
     return [f"- {name}: {value}" for name, value in told.items() if value not in (None, "")]
 
 
-def _errors(folder: Path, member: Member | None) -> list[str]:
+def _errors(folder: Storage, member: Member | None) -> list[str]:
     """Test metrics of the run, and the mean over the seeds of its trial."""
     if member is None or member.test is None:
         return ["No test metrics lie with this checkpoint."]
@@ -115,16 +116,16 @@ def _errors(folder: Path, member: Member | None) -> list[str]:
     return lines
 
 
-def _seeds(folder: Path, member: Member) -> list[Member]:
-    if folder.parent.name != "finals":
+def _seeds(folder: Storage, member: Member) -> list[Member]:
+    if folder.parent().name != "finals":
         return [member]
-    finals = Records(Storage(str(folder.parents[1]))).members("finals")
+    finals = Records(folder.parent().parent()).members("finals")
     return [other for other in finals if other.number == member.number]
 
 
-def _group_lines(trained: Trained, folder: Path) -> list[str]:
+def _group_lines(trained: Trained, folder: Storage) -> list[str]:
     """MAE by age group × gender, and × ethnicity where the data set is there and says it, as a table."""
-    kept = predictions.read(Storage(str(folder)), "test")
+    kept = predictions.read(folder, "test")
     if kept is None:
         return []
     age = kept.column("age")

@@ -24,7 +24,8 @@ def conclude(folder: StudyFolder) -> list[str]:
         drawn, problems = figures.draw(folder, found)
     except Exception as error:
         return [f"figures failed: {error}"]
-    return _importance(found) + problems + ([f"figures: {folder.storage.root}/{drawn[-1]}"] if drawn else [])
+    where = [f"figures: {folder.storage.address(drawn[-1])}"] if drawn else []
+    return _importance(found) + problems + where
 
 
 def _importance(found: Importance) -> list[str]:

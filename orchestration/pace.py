@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -36,14 +35,14 @@ def own(records: Records, name: str) -> Pace | None:
     return _pace(records, members[-TRIALS:], f"measured in this study, {name}")
 
 
-def others(storage: Path, name: str, wanted: dict[str, Any], fingerprint: str) -> Pace | None:
+def others(storage: Storage, name: str, wanted: dict[str, Any], fingerprint: str) -> Pace | None:
     """The pace of another study's runs on the same data set with the same backbone, batch and resources."""
-    for path in sorted(storage.iterdir()) if storage.is_dir() else []:
-        if path.name == name or path.is_symlink() or not path.is_dir():
+    for other in storage.list(folders=True):
+        if other == name:
             continue
-        records = Records(Storage(str(path)))
+        records = Records(storage.child(other))
         alike = list(_alike(records, wanted, fingerprint))
-        found = _pace(records, alike[-TRIALS:], f"measured in the study {path.name}")
+        found = _pace(records, alike[-TRIALS:], f"measured in the study {other}")
         if found is not None:
             return found
     return None

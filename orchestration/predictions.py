@@ -98,7 +98,7 @@ def read(storage: Storage, part: str) -> Predictions | None:
     data = storage.get(_name(part))
     if data is None:
         return None
-    path = f"{storage.root}/{_name(part)}"
+    path = storage.address(_name(part))
     try:
         table = pq.read_table(pa.BufferReader(data))
         said = json.loads((table.schema.metadata or {})[_KEY])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,9 @@ from orchestration.errors import UserError
 from orchestration.storage import Storage
 
 ENDED = ("complete", "pruned", "failed")
+KINDS = ("trials", "finals", "cells", "single")  # of members
 ENDED_FILE = "ended.json"  # left by a driver that did all there was to do
+STATE = "state.json"  # of a member
 FIGURES = "figures"  # the folder of a search's figures
 
 
@@ -54,19 +57,26 @@ class Records:
 
     def members(self, kind: str) -> list[Member]:
         """All members of a kind (`trials`, `finals`, `cells`, `single`), in order of their names."""
-        found = (self.member(f"{kind}/{entry}") for entry in self.storage.list(kind))
-        return [member for member in found if member is not None]
+        return self.read([f"{kind}/{entry}" for entry in self.storage.list(kind)])
+
+    def read(self, names: Sequence[str]) -> list[Member]:
+        """The members of these names that were ever started."""
+        states = self.storage.get_all([f"{name}/{STATE}" for name in names])
+        read = zip(names, states, strict=True)
+        return [self._member(name, state) for name, state in read if state is not None]
 
     def member(self, name: str) -> Member | None:
         """The member called `name`, such as trials/0007, if it was ever started."""
-        state = self.storage.get_json(f"{name}/state.json")
-        if state is None:
-            return None
+        state = self.storage.get(f"{name}/{STATE}")
+        return None if state is None else self._member(name, state)
+
+    def _member(self, name: str, data: bytes) -> Member:
+        state = self.storage.parsed(f"{name}/{STATE}", data)
         state.pop("format_version")
         try:
             return Member(**state)
         except TypeError as error:
-            raise UserError(f"{self.storage.root}/{name}/state.json is damaged: {error}") from None
+            raise UserError(f"{self.storage.address(name)}/{STATE} is damaged: {error}") from None
 
     def lines(self, member: Member) -> list[dict[str, Any]]:
         """The member's metrics, one dictionary an epoch."""
@@ -79,4 +89,4 @@ def read_metrics(storage: Storage) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in data.splitlines()]
     except ValueError as error:
-        raise UserError(f"{storage.root}/metrics.jsonl is damaged: {error}") from None
+        raise UserError(f"{storage.address('metrics.jsonl')} is damaged: {error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from orchestration import cli
@@ -39,21 +38,23 @@ def report(arguments: argparse.Namespace) -> int:
         raise UserError("--faces shows them in the HTML alone; add html to --format")
     reading = report_study.read(arguments.study)
     made = report_build.build(reading, arguments.faces)
-    out = Storage(str(Path(arguments.out) if arguments.out else reading.root / "report"))
+    out = Storage(arguments.out) if arguments.out else reading.root.child("report")
     names = report_files.write(made, formats, out)
     for name in names:
-        print(f"{out.root}/{name}")
+        print(out.address(name))
     if arguments.faces:
         print("the HTML holds pictures of people: do not publish it; it is not sent to MLflow")
         return cli.DONE
     from orchestration import mlflow_runs
 
     def log(client: Any, run: str) -> None:
-        for name in names:
-            client.log_artifact(run, f"{out.root}/{name}", "report")
-        client.log_artifacts(run, f"{out.root}/figures", "report/figures")
+        figures = [f"figures/{name}" for name in out.list("figures")]
+        with out.on_disk(*names, *figures) as paths:
+            for path in paths:
+                drawn = path.parent.name == "figures"
+                client.log_artifact(run, str(path), "report/figures" if drawn else "report")
 
-    print(f"report: {mlflow_runs.add(Storage(str(reading.root)), 'study', log)}")
+    print(f"report: {mlflow_runs.add(reading.root, 'study', log)}")
     return cli.DONE
 
 

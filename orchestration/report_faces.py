@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,12 @@ from numpy.typing import NDArray
 from data import feature_store
 from data.errors import DataError
 from data.faces import Faces
+from data.feature_store import FeaturePass
 from data.schema import age_labels
-from orchestration import predictions
+from orchestration import kept_files, predictions
 from orchestration.report_numbers import errors
 from orchestration.report_study import Reading, Reported, Variant
+from orchestration.storage import Storage
 
 SHOWN = 6  # best and worst faces
 AGES = (5, 10, 20, 30, 40, 50, 60, 70, 80)  # whose references are shown
@@ -70,7 +71,9 @@ def sheets(reading: Reading) -> list[Sheet]:
     if run is None or faces is None or run.test is None:
         return [Sheet("Faces", [], "The data set that was predicted is not where the study found it.")]
     made = [_predicted(run, faces)]
-    made.append(_references(reading.root / run.member.name, faces, str(run.config.get("references.name"))))
+    made.append(
+        _references(reading.root.child(run.member.name), faces, str(run.config.get("references.name")))
+    )
     return made
 
 
@@ -94,26 +97,29 @@ def _predicted(run: Reported, faces: Faces) -> Sheet:
     return Sheet(title, rows, "True age: estimate, age of the predicted position.")
 
 
-def _references(folder: Path, faces: Faces, strategy: str) -> Sheet:
+def _references(run: Storage, faces: Faces, strategy: str) -> Sheet:
     """Algorithm 1's choice in every kept pass: of each age the face with the least error."""
-    title = f"Reference faces by epoch, {folder.name}"
-    kept: list[int] = feature_store.epochs(folder / "features") if (folder / "features").is_dir() else []
-    if not kept:
+    title = f"Reference faces by epoch, {run.name}"
+    with kept_files.passes(run, last=5) as (folder, epochs):
+        rows = [
+            (f"epoch {epoch}", _chosen(feature_store.open_pass(folder, epoch), faces)) for epoch in epochs
+        ]
+    if not rows:
         return Sheet(title, [], "No passes were kept; run with features.keep=every_n to see references.")
-    rows = []
-    for epoch in kept[-5:]:
-        passed = feature_store.open_pass(folder / "features", epoch)
-        ids, error = passed.column("sample_id"), np.abs(passed.column("predicted_age") - passed.ages())
-        years = age_labels(passed.ages())
-        chosen = []
-        for age in AGES:
-            candidates = np.flatnonzero(years == age)
-            if len(candidates):
-                best: Any = candidates[np.argmin(error[candidates])]
-                image = faces.gather(np.array([ids[best]]))[0]
-                chosen.append(Face(image, f"{age}: error {error[best]:.2f}"))
-        rows.append((f"epoch {epoch}", chosen))
     note = "Of each age the training face with the least error in the pass (Algorithm 1)."
     return Sheet(
         title, rows, note if strategy == "min_error" else f"{note} The run itself chose by {strategy}."
     )
+
+
+def _chosen(passed: FeaturePass, faces: Faces) -> list[Face]:
+    ids, error = passed.column("sample_id"), np.abs(passed.column("predicted_age") - passed.ages())
+    years = age_labels(passed.ages())
+    chosen = []
+    for age in AGES:
+        candidates = np.flatnonzero(years == age)
+        if len(candidates):
+            best: Any = candidates[np.argmin(error[candidates])]
+            image = faces.gather(np.array([ids[best]]))[0]
+            chosen.append(Face(image, f"{age}: error {error[best]:.2f}"))
+    return chosen

@@ -13,7 +13,6 @@ from orchestration.comparisons import Comparison, Estimated, Measured, Setting
 from orchestration.errors import UserError
 from orchestration.report_study import Reading, Section, Variant
 from orchestration.statistics import Interval
-from orchestration.storage import Storage
 
 ALPHA = 0.05  # of a search's finalists; an ablation's is in its file
 
@@ -54,7 +53,7 @@ def measured(variant: Variant) -> Measured:
 
 def stored(reading: Reading) -> dict[str, Judgement]:
     """By data set what the ablation wrote to results.json; empty before it has. Raises UserError."""
-    document = Storage(str(reading.root)).get_json("results.json") or {}
+    document = reading.root.get_json("results.json") or {}
     looks = document.get("seeds_at_looks", [])
     notes = []
     if len(looks) > 1:
@@ -65,7 +64,8 @@ def stored(reading: Reading) -> dict[str, Judgement]:
     try:
         return {t["dataset"]: _judgement(t, notes) for t in document.get("tables", [])}
     except (KeyError, TypeError) as error:
-        raise UserError(f"{reading.root}/results.json is damaged ({error}); run the ablation again") from None
+        path = reading.root.address("results.json")
+        raise UserError(f"{path} is damaged ({error}); run the ablation again") from None
 
 
 def _judgement(table: Mapping[str, Any], notes: list[str]) -> Judgement:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,7 +101,7 @@ class Reading:
     """A study folder: `document` is its study.yaml as a dictionary, where there is one."""
 
     name: str
-    root: Path
+    root: Storage
     kind: str  # ablation, search or single runs
     sections: list[Section]
     document: dict[str, Any] = field(default_factory=dict)
@@ -112,9 +111,9 @@ class Reading:
 
 def read(path: str) -> Reading:
     """The study in a folder. Raises UserError where there is none, or nothing in it has finished."""
-    root = Path(path).expanduser().absolute()
+    root = Storage(path)
     _require_study(root)
-    records = Records(Storage(str(root)))
+    records = Records(root)
     data = records.storage.get("study.yaml")
     document = (yaml.safe_load(data) if data is not None else None) or {}
     kinds = {"cells": "ablation", "finals": "search", "single": "single runs"}
@@ -134,25 +133,26 @@ def read(path: str) -> Reading:
             )
     begun = sum(map(len, members.values())) + len(records.storage.list("trials"))
     raise UserError(
-        f"{root}: no final seed, single run or ablation cell has finished (runs begun: {begun}); a report"
-        " needs test scores. Go on with the command that began the study"
+        f"{root.root}: no final seed, single run or ablation cell has finished (runs begun: {begun}); a"
+        " report needs test scores. Go on with the command that began the study"
     )
 
 
-def _require_study(root: Path) -> None:
-    kinds = ("cells", "finals", "single", "trials")
-    if any((root / kind).is_dir() for kind in kinds):
+def _require_study(root: Storage) -> None:
+    def holds(names: list[str]) -> bool:
+        return bool({"cells", "finals", "single", "trials"} & set(names))
+
+    inside = root.list()
+    if holds(inside):
         return
-    place = root if root.is_dir() else root.parent
-    found = [
-        entry.name
-        for entry in (sorted(place.iterdir()) if place.is_dir() else [])
-        if any((entry / kind).is_dir() for kind in kinds)
-    ]
-    there = f"Studies in {place}: {', '.join(found)}.{nearest(root.name, found)}" if found else ""
-    what = "holds no study" if root.is_dir() else "there is no such folder"
+    root.require()
+    there_is = bool(inside) or root.parent().exists(root.name)
+    place = root if there_is else root.parent()
+    found = [name for name in place.list(folders=True) if holds(place.list(name))]
+    there = f"Studies in {place.root}: {', '.join(found)}.{nearest(root.name, found)}" if found else ""
+    what = "holds no study" if there_is else "there is no such folder"
     raise UserError(
-        f"{root}: {what}. {there}" if there else f"{root}: {what}; give a folder such as runs/NAME"
+        f"{root.root}: {what}. {there}" if there else f"{root.root}: {what}; give a folder such as runs/NAME"
     )
 
 

@@ -43,7 +43,9 @@ def _run(engine: Engine) -> None:
     for member in schedulers.replay_all(rule, folder):
         lines = folder.lines(member)
         folder.end(member, "pruned", value=float(lines[-1]["best"]), **outcome(folder.study, lines))
-    engine.run(OptunaTrials(folder), rule)
+    trials = OptunaTrials(folder)
+    engine.run(trials, rule)
+    trials.journal.copy()
 
 
 def _pack(engine: Engine) -> None:

@@ -6,11 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from orchestration import frozen
+from orchestration import feature_files
 from orchestration.config import RunConfig
 from orchestration.errors import ConfigError
 from orchestration.folder import StudyFolder
@@ -35,11 +34,12 @@ class Opened:
 def open_study(study: Study, configs: Sequence[RunConfig], address: str | None) -> Opened:
     """Check everything that can be known before Ray starts. Raises UserError or DataError."""
     folder = StudyFolder(study)
-    features = Path(folder.storage.root).parent / "features"
+    storage = folder.storage.parent()
+    storage.require()
     found = device_problems(study, address)
 
-    def feature_file(config: RunConfig, inputs: Inputs) -> Path:
-        return frozen.ensure(config, inputs, features)
+    def feature_file(config: RunConfig, inputs: Inputs) -> str:
+        return feature_files.ensure(config, inputs, storage)
 
     try:
         prepared = Prepared(configs, feature_file)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from orchestration import lock
 from orchestration.errors import UserError, nearest
-from orchestration.records import ENDED, ENDED_FILE, Member, Records
+from orchestration.records import ENDED, ENDED_FILE, KINDS, STATE, Member, Records
 from orchestration.storage import Storage
 
 DELETED = ".deleted"
@@ -25,7 +23,7 @@ class Entry:
     """A study as a list shows it."""
 
     name: str
-    path: Path
+    folder: Storage
     state: str  # running, complete, interrupted, damaged
     holder: str = ""
     members: dict[str, Counter[str]] = field(default_factory=dict)  # by kind and status
@@ -37,52 +35,58 @@ class Entry:
     go_on: str = ""
 
 
-def entries(storage: Path) -> list[Entry]:
+def entries(storage: Storage) -> list[Entry]:
     """Every study of a storage folder, by name. A link is not followed."""
-    folders = (p for p in sorted(storage.iterdir()) if is_study(p)) if storage.is_dir() else ()
-    return [entry(path) for path in folders]
+    return [entry(storage.child(name)) for name in names(storage)]
 
 
-def is_study(path: Path) -> bool:
-    """Whether a folder is one that tune, train or ablate made: it has a study file or runs of its own."""
-    if path.is_symlink() or not path.is_dir() or path.name.startswith("."):
-        return False
-    return (path / "study.yaml").is_file() or any(path.glob("*/*/state.json"))
+def names(storage: Storage) -> list[str]:
+    """The folders that tune, train or ablate made: they have a study file or runs of their own."""
+    found = storage.list(folders=True)
+    return [name for name in found if not name.startswith(".") and _is_study(storage.child(name))]
 
 
-def find(storage: Path, name: str) -> Path:
+def _is_study(folder: Storage) -> bool:
+    if folder.exists("study.yaml"):
+        return True
+    kinds = [kind for kind in folder.list(folders=True) if kind in KINDS]
+    return any(folder.exists(f"{kind}/{run}/{STATE}") for kind in kinds for run in folder.list(kind))
+
+
+def find(storage: Storage, name: str) -> Storage:
     """The folder of the study `name`. Raises UserError that says which there are."""
-    path = storage / name
-    if "/" not in name and name not in ("", ".", "..") and is_study(path):
-        return path
-    known = [one.name for one in entries(storage)]
+    known = names(storage)
+    if name in known:
+        return storage.child(name)
+    storage.require()
     hint = nearest(name, known) or f" It has: {', '.join(known) or 'none'}."
-    raise UserError(f"{storage} has no study {name!r}.{hint}")
+    raise UserError(f"{storage.root} has no study {name!r}.{hint}")
 
 
-def entry(path: Path) -> Entry:
+def entry(folder: Storage) -> Entry:
     """What there is to say of a study."""
-    count, changed = _measure(path)
+    files = folder.files()
+    count, changed = sum(one.size for one in files), max((one.changed for one in files), default=0.0)
     try:
-        return _entry(path, count, changed)
+        return _entry(folder, count, changed)
     except (UserError, yaml.YAMLError, ValueError) as error:
         return Entry(
-            path.name, path, "damaged", holder=str(error).splitlines()[0], size=count, changed=changed
+            folder.name, folder, "damaged", holder=str(error).splitlines()[0], size=count, changed=changed
         )
 
 
-def _entry(path: Path, count: int, changed: float) -> Entry:
-    records = Records(Storage(str(path)))
-    file: Any = yaml.safe_load(records.storage.get("study.yaml") or b"{}") or {}
+def _entry(folder: Storage, count: int, changed: float) -> Entry:
+    records = Records(folder)
+    file: Any = yaml.safe_load(folder.get("study.yaml") or b"{}") or {}
     if not isinstance(file, dict):
         raise UserError("study.yaml is damaged: it is no mapping")
-    kinds = sorted({p.parent.parent.name for p in path.glob("*/*/state.json")})
-    members = {kind: records.members(kind) for kind in kinds}
+    members = {kind: records.members(kind) for kind in KINDS}
+    members = {kind: those for kind, those in members.items() if those}
     objective = file.get("objective") or {}
-    holder = who_runs(records.storage, members)
+    holder = who_runs(folder, members)
     return Entry(
-        path.name,
-        path,
+        folder.name,
+        folder,
         _state(records, members, holder),
         holder or "",
         {kind: Counter(m.status for m in those) for kind, those in members.items()},
@@ -91,7 +95,7 @@ def _entry(path: Path, count: int, changed: float) -> Entry:
         _best([m for those in members.values() for m in those], str(objective.get("mode", "min"))),
         count,
         changed,
-        _go_on(path, members, bool(file)),
+        _go_on(folder, members, bool(file)),
     )
 
 
@@ -118,46 +122,36 @@ def _best(members: list[Member], mode: str) -> float | None:
     return (min(found) if mode == "min" else max(found)) if found else None
 
 
-def _go_on(path: Path, members: dict[str, list[Member]], searched: bool) -> str:
+def _go_on(folder: Storage, members: dict[str, list[Member]], searched: bool) -> str:
     if searched:
-        return f"python -m orchestration.tune --space {path}/study.yaml"
+        return f"python -m orchestration.tune --space {shlex.quote(folder.address('study.yaml'))}"
     waiting = [m for m in members.get("single", []) if m.status not in ("complete", "pruned")]
     if not waiting:
         return ""
-    return f"python -m orchestration.train --space {path}/{waiting[0].name}/resolved.yaml study={path.name}"
+    file = shlex.quote(folder.address(f"{waiting[0].name}/resolved.yaml"))
+    return f"python -m orchestration.train --space {file} study={folder.name}"
 
 
-def _measure(path: Path) -> tuple[int, float]:
-    """Bytes of all files below, links not followed, and when the newest of them was written."""
-    count, newest = 0, path.stat().st_mtime
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                stat = (Path(folder) / name).lstat()
-            except FileNotFoundError:  # a driver replaced it meanwhile
-                continue
-            count, newest = count + stat.st_size, max(newest, stat.st_mtime)
-    return count, newest
-
-
-def delete(storage: Path, name: str) -> int:
+def delete(storage: Storage, name: str) -> int:
     """Delete a study's folder. Returns its bytes. Raises UserError while something runs it.
 
-    It is moved to .deleted/ first, so that a deletion that is cut off leaves no half study behind; what
-    links point to stays.
+    On a disk it is moved to .deleted/ first, so that a deletion that is cut off leaves no half study behind;
+    what links point to stays.
     """
-    path = find(storage, name)
-    found = entry(path)
+    folder = find(storage, name)
+    found = entry(folder)
     if found.state == "running":
-        raise UserError(f"{path}: {found.holder} runs this; stop it first: {stop_command(path)}")
-    with lock.Lock(Storage(str(path))):
-        grave = storage / DELETED / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        grave.parent.mkdir(exist_ok=True)
-        path.rename(grave)
-    shutil.rmtree(storage / DELETED)
+        raise UserError(f"{folder.root}: {found.holder} runs this; stop it first: {stop_command(folder)}")
+    with lock.Lock(folder):
+        if folder.local is not None:
+            grave = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+            (folder.local.parent / DELETED).mkdir(exist_ok=True)
+            folder.local.rename(folder.local.parent / DELETED / grave)
+    storage.clear(DELETED if folder.local is not None else name)
     return found.size
 
 
-def stop_command(path: Path) -> str:
-    """What stops the study at `path`."""
-    return f"python -m orchestration.studies --storage {path.parent} --stop {path.name}"
+def stop_command(folder: Storage) -> str:
+    """What stops the study in `folder`."""
+    storage = shlex.quote(folder.parent().root)
+    return f"python -m orchestration.studies --storage {storage} --stop {folder.name}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -41,13 +40,14 @@ class Spread:
         return age - reach, age + reach
 
 
-def spread(folders: list[Path], columns: tuple[str, ...], flip: bool) -> Spread:
+def spread(folders: list[Storage], columns: tuple[str, ...], flip: bool) -> Spread:
     """What is known of an estimator whose runs lie in `folders` and that gives these columns.
 
     Calibrated intervals hold for the run as it was calibrated: one model, without flip.
     """
-    found = intervals.read(Storage(str(folders[0])))
-    why = f"none; python -m orchestration.calibrate {folders[0]} makes them where a calibration part was kept"
+    found = intervals.read(folders[0])
+    make = f"python -m orchestration.calibrate {folders[0].root}"
+    why = f"none; {make} makes them where a calibration part was kept"
     if found is not None:
         if len(folders) == 1 and not flip:
             return Spread(found.level, found.claim("by_predicted_age"), calibrated=found)

@@ -9,6 +9,7 @@ import sys
 import threading
 from types import TracebackType
 
+from orchestration.errors import MachineError
 from orchestration.storage import Storage
 
 NAME = "stop.json"
@@ -40,8 +41,8 @@ class StopWatch:
     def _watch(self) -> None:
         while not self._over.wait(POLL_SECONDS):
             asked = False
-            with contextlib.suppress(OSError):  # a storage that is away for a moment
-                asked = self._storage.exists(NAME)
+            with contextlib.suppress(OSError, MachineError):  # a storage that is away for a moment
+                asked = self._storage.get(NAME) is not None
             if asked:
                 self._storage.delete(NAME)
                 print("asked to stop (orchestration.studies --stop)", file=sys.stderr)

@@ -218,9 +218,11 @@ class Study(Section):
     final: Final = Final()
     ablation: Ablation | None = Field(None, description="variants to compare, for orchestration.ablate")
     resources: Resources = Resources()
-    storage: str = Field("runs", min_length=1, description="folder that holds study folders")
+    storage: str = Field(
+        "runs", min_length=1, description="holds study folders: a folder, or s3://BUCKET/PREFIX"
+    )
     experiment: str | None = Field(None, description="MLflow experiment; default the study's name")
-    tracking_uri: str | None = Field(None, description="MLflow server; default SQLite in storage")
+    tracking_uri: str | None = Field(None, description="MLflow server; default an SQLite file")
 
     @model_validator(mode="before")
     @classmethod
@@ -239,13 +241,6 @@ class Study(Section):
         if name in ("features", "mlflow.db", "mlartifacts"):
             raise ValueError(f"{name} lies beside the studies already; choose another name")
         return name
-
-    @field_validator("storage")
-    @classmethod
-    def _is_a_folder(cls, storage: str) -> str:
-        if "://" in storage:
-            raise ValueError("must be a folder, of this machine or shared; object stores do not work yet")
-        return storage
 
     def config(self, sample: Mapping[str, Any] | None = None, seed: int | None = None) -> RunConfig:
         """The run with a sample of the space on top. Raises ConfigError."""

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from data import cache
 from orchestration import fields
 from orchestration.ablation_checks import ablation_problems
 from orchestration.config import RunConfig
@@ -43,7 +44,7 @@ def load(space: str, overrides: Sequence[str] = ()) -> Study:
     top = _merge(top, nest(study_level))
     top["storage"] = _absolute(top.get("storage", "runs"))
     top["ablation"] = _absolute_within(top.get("ablation"))
-    return _checked(top, unknown, str(path))
+    return _checked(top, unknown, space if "://" in space else str(path))
 
 
 def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -130,7 +131,9 @@ def _checked(top: dict[str, Any], unknown: list[str], where: str) -> Study:
 
 
 def find(space: str, asked: str = "--space") -> Path:
-    """A path as given, or a file of search_spaces/ by its name. Raises UserError as `asked`."""
+    """A path or address as given, or a file of search_spaces/ by its name. Raises UserError as `asked`."""
+    if "://" in space:
+        return cache.local(space)
     given = Path(space)
     library = Path(__file__).resolve().parent.parent / "search_spaces"
     for candidate in (given, library / space, library / f"{space}.yaml"):

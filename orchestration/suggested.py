@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.tune.search import Searcher
 
+from data.errors import DataError
 from orchestration import causes, cluster, failures, processes
 from orchestration.config import RunConfig
 from orchestration.errors import MachineError
@@ -44,7 +45,7 @@ class Members(Searcher):
         self.again: list[Member] = []  # those that start over with halves of batches
         self.hung: dict[str, str] = {}
         self.groups: dict[str, str] = {}
-        self.broken: MachineError | None = None
+        self.broken: DataError | MachineError | None = None
         self.room = Room(engine.placement)
         self.peak: Peak | None = None
 
@@ -81,12 +82,12 @@ class Members(Searcher):
 
     @contextlib.contextmanager
     def _no_more_after_failure(self) -> Iterator[None]:
-        """A failure of the machine (a full disk) is no trial's fault: what runs stays unended, and no
+        """A failure of machine or storage (a full disk) is no trial's fault: what runs stays unended, and no
         more is given out. Raised in here it would reach Tune, which logs it and goes on.
         """
         try:
             yield
-        except MachineError as error:
+        except (DataError, MachineError) as error:
             self.broken = self.broken or error
 
     def _task(self, trial_id: str, member: Member) -> Any:
@@ -121,13 +122,13 @@ class Members(Searcher):
                 self.hung[trial.trial_id] = reason
                 trial.max_failures = 0  # it is not to be tried again
                 processes.end(
-                    f"{self.engine.folder.storage.root}/{member.name}", trial.temporary_state.ray_actor
+                    self.engine.folder.storage.address(member.name), trial.temporary_state.ray_actor
                 )
 
     def recovered(self, trial: Any) -> None:
         """A run starts again. The loss of its node is not counted against it: nodes come and go."""
         member, _ = self.live[trial.trial_id]
-        if processes.on_lost_node(f"{self.engine.folder.storage.root}/{member.name}"):
+        if processes.on_lost_node(self.engine.folder.storage.address(member.name)):
             trial.max_failures += 1
             self.engine.console.say(f"{member.name}: its node is gone; it goes on from its checkpoint")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from orchestration.folder import StudyFolder
+from orchestration.mlflow_runs import default_file
 from orchestration.mlflow_store import MlflowStore
 
 POLL_SECONDS = 1.0
@@ -19,9 +19,9 @@ CLOSE_SECONDS = 60.0
 
 
 def uri_of(folder: StudyFolder) -> str:
-    """The study's MLflow: its own key, else MLFLOW_TRACKING_URI, else SQLite beside the studies."""
+    """The study's MLflow: its own key, else MLFLOW_TRACKING_URI, else an SQLite file (`default_file`)."""
     given = folder.study.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return given or f"sqlite:///{Path(folder.storage.root).parent}/mlflow.db"
+    return given or f"sqlite:///{default_file(folder.storage)}"
 
 
 class Tracker:
@@ -64,9 +64,11 @@ class Tracker:
 
     def _loop(self) -> None:
         while True:
-            self._wake.wait(POLL_SECONDS)
+            woken = self._wake.wait(POLL_SECONDS)
             self._wake.clear()
             last = self._closing.is_set()
+            if self._store is not None and not (woken or last or self.problem):
+                continue  # nothing new: an object store is not asked for it
             try:
                 if self._store is None:
                     self._store = MlflowStore(self.folder, self.uri, self.kinds, self.tags)

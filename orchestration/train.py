@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from orchestration import cli
@@ -82,10 +83,11 @@ def _summary(opened: Opened, member: Member, tracker: Tracker) -> int:
     if member.test is not None:
         print(f"test, at the best epoch: {scores(member.test)}")
         print(f"leaks into test: {audit_line(member.audit)}")
-    folder = f"{opened.folder.storage.root}/{member.name}"
-    print(f"results: {folder}")
+    folder = opened.folder.storage.child(member.name)
+    print(f"results: {folder.root}")
     if member.status == "complete" and opened.study.config().model.train_backbone:
-        print(f"start another run from it: model.backbone.weights={folder}/best.pt")
+        weights = shlex.quote(f"model.backbone.weights={folder.address('best.pt')}")
+        print(f"start another run from it: {weights}")
     if tracker.problem:
         print(
             f"MLflow at {tracker.uri} did not take everything ({tracker.problem}); the same command sends it"

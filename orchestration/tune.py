@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from orchestration import cli
@@ -117,7 +118,7 @@ def _summary(folder: StudyFolder, tracker: Tracker, lines: list[str]) -> int:
         )
     print(f"results: {folder.storage.root}")
     print(f"compare: {tracker.look}")
-    best = f"{folder.storage.root}/{final_seeds.best_trial(folder)}/resolved.yaml"
+    best = shlex.quote(folder.storage.address(f"{final_seeds.best_trial(folder)}/resolved.yaml"))
     print(f"train the best again: python -m orchestration.train --space {best}")
     return cli.DONE
 

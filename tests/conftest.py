@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from hypothesis import settings
+from pyarrow import fs
 
 from model.ir import SmallIR
 from orchestration import cluster, frozen, inputs, study_file
@@ -65,13 +66,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """RAPL_CACHE for this session: where synthetic faces are drawn."""
+    """RAPL_CACHE for this session, where synthetic faces are drawn; and keys for the object store."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAPL_CACHE", str(folder))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.delenv("RAY_ADDRESS", raising=False)
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "tester",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            patch.setenv(name, value)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def object_store(cache: Path) -> Iterator[str]:
+    """HOST:PORT of an S3 server on this machine with the buckets `faces` and `studies`."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(
+        ip_address="127.0.0.1", port=0, verbose=False
+    )
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("faces", "studies"):
+        made = f"s3://{name}?endpoint_override={host}:{port}&scheme=http&allow_bucket_creation=true"
+        fs.FileSystem.from_uri(made)[0].create_dir(name)
+    yield f"{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -84,9 +107,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def document(tmp_path: Path, cache: Path) -> dict[str, Any]:
+def document(tmp_path: Path, tiny: dict[str, Any]) -> dict[str, Any]:
     """The tiny study as read from YAML, to be changed; its results go to this test's folder."""
-    return {**copy.deepcopy(TINY), "storage": str(tmp_path / "runs")}
+    return {**copy.deepcopy(tiny), "storage": str(tmp_path / "runs")}
+
+
+@pytest.fixture(scope="session")
+def tiny(cache: Path) -> dict[str, Any]:
+    """The tiny study as read from YAML."""
+    return TINY
 
 
 @pytest.fixture

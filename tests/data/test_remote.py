@@ -21,29 +21,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """The address of an S3 server with the bucket `faces`."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(
-        ip_address="127.0.0.1", port=0, verbose=False
-    )
-    server.start()
-    host, port = server.get_host_and_port()
+def endpoint(object_store: str) -> Iterator[str]:
+    """The address of an S3 server with the bucket `faces`; the environment says where it is."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "tester",
-            "AWS_SECRET_ACCESS_KEY": "tester",
-            "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            patch.setenv(name, value)
-        fs.FileSystem.from_uri("s3://faces?allow_bucket_creation=true")[0].create_dir("faces")
-        yield f"http://{host}:{port}"
-    server.stop()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{object_store}")
+        yield f"http://{object_store}"
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache; what is fetched comes to lie in its folder `fetched`."""
     monkeypatch.setenv("RAPL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "fetched"
@@ -68,10 +54,10 @@ def stored(endpoint: str, small: Faces, request: pytest.FixtureRequest) -> str:
 
 
 def test_a_data_set_is_fetched_once_and_is_what_was_put_there(
-    stored: str, small: Faces, cache: Path, capsys: pytest.CaptureFixture[str]
+    stored: str, small: Faces, own_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faces = Faces.open(stored)
-    assert faces.root.parent == cache
+    assert faces.root.parent == own_cache
     assert faces.fingerprint == small.fingerprint
     np.testing.assert_array_equal(faces.images, small.images)
     assert f"fetch {stored}: " in capsys.readouterr().err
@@ -80,7 +66,7 @@ def test_a_data_set_is_fetched_once_and_is_what_was_put_there(
 
 
 def test_an_endpoint_can_be_in_the_address(
-    stored: str, endpoint: str, small: Faces, cache: Path, monkeypatch: pytest.MonkeyPatch
+    stored: str, endpoint: str, small: Faces, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     host = quote(endpoint.removeprefix("http://"), safe="")
@@ -88,7 +74,7 @@ def test_an_endpoint_can_be_in_the_address(
 
 
 def test_a_data_set_that_was_replaced_is_fetched_again_beside_the_old(
-    stored: str, small: Faces, cache: Path
+    stored: str, small: Faces, own_cache: Path
 ) -> None:
     before = Faces.open(stored)
     manifest = (small.root / "manifest.json").read_text()
@@ -100,7 +86,7 @@ def test_a_data_set_that_was_replaced_is_fetched_again_beside_the_old(
 
 
 def test_damage_is_found_by_the_hash_and_leaves_nothing_to_open(
-    stored: str, small: Faces, cache: Path
+    stored: str, small: Faces, own_cache: Path
 ) -> None:
     content = bytearray((small.root / "faces.arrow").read_bytes())
     content[len(content) // 2] ^= 1
@@ -108,18 +94,18 @@ def test_damage_is_found_by_the_hash_and_leaves_nothing_to_open(
     for _ in range(2):
         with pytest.raises(DataError, match=r"has SHA-256 .* damaged"):
             Faces.open(stored)
-    assert not list(cache.glob("*/manifest.json"))
+    assert not list(own_cache.glob("*/manifest.json"))
     _put(f"{stored[5:]}/faces.arrow", (small.root / "faces.arrow").read_bytes())
     assert len(Faces.open(stored)) == len(small)
 
 
 def test_a_fetch_that_was_cut_goes_on_and_a_wrong_beginning_is_found(
-    stored: str, small: Faces, cache: Path
+    stored: str, small: Faces, own_cache: Path
 ) -> None:
     name = Faces.open(stored).root.name
     content = (small.root / "faces.arrow").read_bytes()
     for other, beginning in (("cut", content[:1000]), ("wrong", b"x" * 1000)):
-        elsewhere = cache.parent / other
+        elsewhere = own_cache.parent / other
         (elsewhere / name).mkdir(parents=True)
         (elsewhere / name / "faces.arrow.partial").write_bytes(beginning)
         if other == "wrong":  # this shows too that the beginning is not fetched again
@@ -128,7 +114,7 @@ def test_a_fetch_that_was_cut_goes_on_and_a_wrong_beginning_is_found(
         assert (fetched(stored, elsewhere) / "faces.arrow").read_bytes() == content
 
 
-def test_two_processes_at_once_fetch_one_copy(stored: str, cache: Path) -> None:
+def test_two_processes_at_once_fetch_one_copy(stored: str, own_cache: Path) -> None:
     code = f"from data.faces import Faces; f = Faces.open({stored!r}); print(f.root, len(f))"
     runs = [
         subprocess.Popen(
@@ -146,7 +132,7 @@ def test_two_processes_at_once_fetch_one_copy(stored: str, cache: Path) -> None:
     assert sorted("fetch" in said for _, said in answers) == [False, True]
 
 
-def test_a_file_is_fetched_checked_and_fetched_again_when_it_changed(endpoint: str, cache: Path) -> None:
+def test_a_file_is_fetched_checked_and_fetched_again_when_it_changed(endpoint: str, own_cache: Path) -> None:
     uri = "s3://faces/weights/net.pt"
     _put(uri[5:], b"first")
     _put(f"{uri[5:]}.sha256", f"{hashlib.sha256(b'first').hexdigest()}  net.pt\n".encode())
@@ -160,7 +146,7 @@ def test_a_file_is_fetched_checked_and_fetched_again_when_it_changed(endpoint: s
     assert local(uri).read_bytes() == b"second, longer"
 
 
-def test_what_is_not_there_is_said_with_the_nearest_name(stored: str, cache: Path) -> None:
+def test_what_is_not_there_is_said_with_the_nearest_name(stored: str, own_cache: Path) -> None:
     with pytest.raises(DataError, match=r"no file and no data set\. Did you mean 'small'\?"):
         Faces.open(f"{stored}l")
     with pytest.raises(DataError, match="no address of a file system"):

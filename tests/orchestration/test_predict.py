@@ -20,6 +20,7 @@ from data.faces import Faces
 from orchestration import cli, intervals, predict, predictions
 from orchestration.run import Run, Task
 from orchestration.spread import spread
+from orchestration.storage import Storage
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -89,10 +90,10 @@ def test_a_calibrated_run_gives_its_intervals(run: Run, folder: Path, typed: Typ
 
 def test_an_uncalibrated_head_speaks_for_itself(tmp_path: Path) -> None:
     columns = {"predicted_age": np.array([30.0]), "sd": np.array([2.0])}
-    low, high = spread([tmp_path], ("predicted_age", "sd"), False).of(columns)
+    low, high = spread([Storage(str(tmp_path))], ("predicted_age", "sd"), False).of(columns)
     np.testing.assert_allclose([low[0], high[0]], [30 - 3.28971, 30 + 3.28971], atol=1e-4)  # 1.644854 sd
     names = ("predicted_age", "q025", "q25", "q50", "q975")
-    own = spread([tmp_path], names, True)
+    own = spread([Storage(str(tmp_path))], names, True)
     assert own.level == 0.95 and own.band == ("q025", "q975")
 
 

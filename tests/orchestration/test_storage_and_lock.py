@@ -1,16 +1,19 @@
 """A study folder's door: whole writes whatever happens, versions, one driver at a time."""
 
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from orchestration import checkpoint
+from data.errors import DataError
+from orchestration import checkpoint, lock
 from orchestration.errors import MachineError, UserError
 from orchestration.lock import Lock
 from orchestration.storage import Storage
@@ -60,8 +63,11 @@ def test_a_checkpoint_of_another_version_or_another_kind_is_refused(storage: Sto
 
 
 def test_an_unknown_kind_of_storage_is_refused_in_words() -> None:
-    with pytest.raises(UserError, match="storage nowhere://x"):
+    with pytest.raises(DataError, match="nowhere://x is no address of a file system"):
         Storage("nowhere://x")
+    with pytest.raises(DataError, match=r"s3://…@bucket/x: keep keys out of addresses") as caught:
+        Storage("s3://key:secret@bucket/x")
+    assert "secret" not in str(caught.value)
 
 
 WRITER = """
@@ -153,11 +159,68 @@ def test_where_there_are_no_file_locks_a_heartbeat_holds_the_study(tmp_path: Pat
         pass
 
 
-def test_a_heart_that_stopped_long_ago_holds_nothing(tmp_path: Path) -> None:
+def test_a_heart_that_stopped_long_ago_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.2)
     storage = Storage(tmp_path.as_uri())
-    storage.put("driver.lock", b'{"host": "x", "pid": 1, "since": 0, "beat": %d}' % (time.time() - 61))
+
+    def beat(age: float) -> None:
+        storage.put("driver.lock", b'{"host": "x", "pid": 1, "since": 0, "beat": %f}' % (time.time() - age))
+
+    beat(61)
     with Lock(storage):
         pass
-    storage.put("driver.lock", b'{"host": "x", "pid": 1, "since": 0, "beat": %d}' % (time.time() - 30))
-    with pytest.raises(UserError, match="process 1 on x"), Lock(storage):
+    beat(30)
+    with pytest.raises(UserError, match=r"process 1 on x since .*; if it was killed, .* again in (29|30) s"):
+        Lock(storage).__enter__()
+
+
+def test_a_heart_that_beats_by_a_clock_that_is_behind_holds_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.2)
+    storage = Storage(tmp_path.as_uri())
+    with Lock(storage) as held:
+        hour = held.owner | {"machine": "another", "token": held._token}
+        stop = threading.Event()
+
+        def behind() -> None:
+            while not stop.wait(0.05):
+                storage.put("driver.lock", json.dumps(hour | {"beat": time.time() - 3600}).encode())
+
+        beating = threading.Thread(target=behind)
+        beating.start()
+        time.sleep(0.1)
+        with pytest.raises(UserError, match="runs this already"):
+            Lock(storage).__enter__()
+        stop.set()
+        beating.join()
+
+
+def test_a_heartbeat_of_a_process_of_this_machine_that_is_gone_is_taken_over_at_once(tmp_path: Path) -> None:
+    storage = Storage(tmp_path.as_uri())
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, storage.root], cwd=ROOT, stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    with pytest.raises(UserError, match=rf"process {holder.pid} on \S+ since"), Lock(storage):
         pass
+    assert lock.holder(storage) is not None
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert lock.holder(storage) is None
+    with Lock(storage):
+        beat = json.loads(storage.get("driver.lock") or b"")
+    # The number alone says little: this process has the right one, and began at another time.
+    storage.put("driver.lock", json.dumps({**beat, "began": beat["began"] - 1}).encode())
+    with Lock(storage):
+        pass
+
+
+def test_a_driver_whose_study_another_one_took_over_ends_and_leaves_that_ones_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
+    storage = Storage(tmp_path.as_uri())
+    theirs = json.dumps({"host": "x", "pid": 1, "since": 0, "beat": time.time(), "token": "theirs"}).encode()
+    with pytest.raises(KeyboardInterrupt), Lock(storage):
+        storage.put("driver.lock", theirs)
+        time.sleep(5)
+    assert storage.get("driver.lock") == theirs

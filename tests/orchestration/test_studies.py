@@ -16,6 +16,7 @@ from orchestration.errors import UserError
 from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs
 from orchestration.records import Member
+from orchestration.storage import Storage
 from orchestration.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def driver(folder: StudyFolder) -> subprocess.Popen[str]:
 
 
 def test_a_study_is_listed_with_its_state_and_how_to_go_on(folder: StudyFolder) -> None:
-    (one,) = shelf.entries(Path(folder.study.storage))
+    (one,) = shelf.entries(Storage(folder.study.storage))
     assert (one.state, one.best, one.planned) == ("interrupted", 5.25, 6)
     assert one.members == {"trials": {"complete": 2, "pruned": 1, "running": 1}}
     assert one.go_on == f"python -m orchestration.tune --space {folder.storage.root}/study.yaml"
@@ -78,15 +79,14 @@ def test_a_study_is_listed_with_its_state_and_how_to_go_on(folder: StudyFolder) 
 
 
 def test_complete_is_what_its_driver_said_and_nothing_cut_off(folder: StudyFolder) -> None:
-    path = Path(folder.storage.root)
     folder.done()
-    assert shelf.entry(path).state == "interrupted"  # trial 3 is cut off
+    assert shelf.entry(folder.storage).state == "interrupted"  # trial 3 is cut off
     member = folder.member("trials/0003")
     assert member is not None
     folder.end(member, "failed", reason="x")
-    assert shelf.entry(path).state == "complete"
+    assert shelf.entry(folder.storage).state == "complete"
     folder.begin(Inputs("nowhere", "f", "s", (1, 2)))
-    assert shelf.entry(path).state == "interrupted"
+    assert shelf.entry(folder.storage).state == "interrupted"
 
 
 def test_a_damaged_study_does_not_hide_the_others(folder: StudyFolder) -> None:
@@ -96,7 +96,7 @@ def test_a_damaged_study_does_not_hide_the_others(folder: StudyFolder) -> None:
     (storage / "features").mkdir()
     (storage / "list").mkdir()
     (storage / "list" / "study.yaml").write_text("- no mapping")
-    assert [(e.name, e.state) for e in shelf.entries(storage)] == [
+    assert [(e.name, e.state) for e in shelf.entries(Storage(str(storage)))] == [
         ("list", "damaged"),
         ("other", "damaged"),
         ("tiny", "interrupted"),
@@ -109,11 +109,11 @@ def test_a_running_study_is_stopped_but_not_deleted(
     command: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     path = Path(folder.storage.root)
-    found = shelf.entry(path)
+    found = shelf.entry(folder.storage)
     assert found.state == "running"
     assert f"process {driver.pid} on " in found.holder
     with pytest.raises(UserError, match=f"process {driver.pid}.*--stop tiny"):
-        shelf.delete(path.parent, "tiny")
+        shelf.delete(folder.storage.parent(), "tiny")
     stopped = command("studies", "--storage", str(path.parent), "--stop", "tiny")
     assert stopped.returncode == 0, stopped.stderr
     assert driver.wait(10) == 130
@@ -136,8 +136,8 @@ def test_deleting_follows_no_link_and_takes_only_studies(folder: StudyFolder, tm
         (storage / other).write_text(other)
     for name in ("alias", "features", ".before", "tin", "..", "../elsewhere", ""):
         with pytest.raises(UserError, match="has no study"):
-            shelf.delete(storage, name)
-    shelf.delete(storage, "tiny")
+            shelf.delete(Storage(str(storage)), name)
+    shelf.delete(Storage(str(storage)), "tiny")
     there = sorted(p.relative_to(storage).as_posix() for p in storage.rglob("*") if not p.is_dir())
     assert there == [".before/tiny-20260101-000000/study.yaml", "alias", "mlflow.db", "tiny2/study.yaml"]
     assert (storage / "features").is_dir()

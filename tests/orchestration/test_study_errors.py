@@ -64,7 +64,6 @@ def problems(load: Callable[..., Study], *overrides: str, **sections: Any) -> st
         ("objective.metric=val/age_cs5", ["objective", "val/age_cs5", "set objective.mode: max"]),
         ("study=a/b", ["study", "'a/b'"]),
         ("study=features", ["study", "features lies beside the studies"]),
-        ("storage=s3://bucket/runs", ["storage", "must be a folder"]),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(
