@@ -7,6 +7,7 @@ credentials come from the URI's query (`?endpoint_override=…&scheme=http`) or 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from data import cache_room
 from data.errors import DataError, MachineError, RefusedError, nearest
 from data.folder import check_room
 from data.progress import Progress
@@ -30,7 +32,8 @@ def fetched(uri: str, cache: Path) -> Path:
 
     A data set is checked against its manifest's content hash; a file against the object beside it that is
     called the same with .sha256, where there is one. Raises DataError where there is nothing or a hash
-    differs, MachineError where the storage doesn't answer.
+    differs, MachineError where the storage doesn't answer. What a process was given stays while it lives;
+    else RAPL_CACHE_GIB bounds what is kept (data/cache_room.py).
     """
     from data.cache import locked
 
@@ -99,7 +102,7 @@ def _read(files: Any, path: str) -> bytes | None:
     try:
         with files.open_input_stream(path) as stream:
             return bytes(stream.read())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -107,6 +110,7 @@ def _data_set(files: Any, path: str, uri: str, text: bytes, cache: Path) -> Path
     """Fetch the data set in the folder `path`; its local name says what it holds."""
     manifest = Manifest.from_json(text.decode(), Path(f"{path}/{MANIFEST_FILE}"))
     folder = cache / f"{path.rpartition('/')[2]}-{hashlib.sha256(text).hexdigest()[:16]}"
+    cache_room.hold(folder)
     if (folder / MANIFEST_FILE).is_file():  # written last
         return folder
     folder.mkdir(exist_ok=True)
@@ -126,6 +130,7 @@ def _file(files: Any, path: str, uri: str, cache: Path) -> Path:
     if info.type != fs.FileType.File:
         raise DataError(f"{uri}: there is no file and no data set.{_beside(files, path)}")
     target = _place(info, uri, cache)
+    cache_room.hold(target.parent)
     if not target.is_file():
         target.parent.mkdir(exist_ok=True)
         stated = _read(files, f"{path}.sha256")
@@ -182,8 +187,10 @@ def _fetch(files: Any, path: str, uri: str, target: Path, expected: str | None) 
     """
     partial = target.with_name(f"{target.name}.partial")
     digest = hashlib.sha256()
-    with files.open_input_file(path) as source, partial.open("a+b") as file:
+    with files.open_input_file(path) as source, contextlib.ExitStack() as opened_here:
         size = source.size()
+        cache_room.make(target.parent, size)
+        file = opened_here.enter_context(partial.open("a+b"))
         start = min(file.tell(), size)
         check_room(target.parent, size - start)
         file.truncate(start)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 import ray
@@ -22,6 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from data import cache as cache_module
+from data.errors import MachineError, RefusedError
 from data.features import open_features
 from orchestration import cluster, estimator, session, study_file
 from orchestration.evaluate import evaluate
@@ -34,6 +36,7 @@ from orchestration.report import report
 from orchestration.run import Run
 from orchestration.storage import Storage
 from orchestration.studies import show
+from orchestration.study import Study
 from orchestration.tune import tune
 
 ROOT = Path(__file__).parents[2]
@@ -204,3 +207,25 @@ def test_a_run_goes_on_from_its_checkpoint_there_and_its_features_are_fetched_on
     again.step()
     again.conclude()
     assert [line["epoch"] for line in opened.folder.lines(member)] == [1, 2, 3]
+
+
+def test_storage_that_is_missing_refuses_or_does_not_answer_is_one_message(
+    place: str, object_store: str, load: Callable[..., Study]
+) -> None:
+    def message(storage: str, kind: type[Exception]) -> str:
+        loaded = load(f"storage={storage}")
+        with pytest.raises(kind) as caught:
+            session.open_study(loaded, [loaded.config()], None)
+        return str(caught.value)
+
+    missing = message(place.replace("studies", "nowhere"), RefusedError)
+    assert missing == "there is no bucket 'nowhere'; make it (aws s3 mb s3://nowhere), or name another one"
+    address = f"http://{object_store}/moto-api/reset-auth"
+    try:
+        urlopen(Request(address, b"0", {"Content-Type": "text/plain"}))  # no keys are known from now on
+        refused = message(place, RefusedError)
+        assert "the storage denies access (ACCESS_DENIED" in refused and "AWS_SECRET_ACCESS_KEY" in refused
+    finally:
+        urlopen(Request(address, b"1000000000", {"Content-Type": "text/plain"}))
+    away = message("s3://studies?endpoint_override=127.0.0.1:9&scheme=http", MachineError)
+    assert away.startswith("s3://studies") and "the storage does not answer" in away and "port 9" in away
