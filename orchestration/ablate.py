@@ -22,7 +22,7 @@ def main() -> int:
     arguments = cli.parser(
         "ablate", "Train variants on the same seeds and splits, and say which differ and by how much."
     ).parse_intermixed_args()
-    return ablate(arguments)
+    return cli.start(arguments, "ablate", ablate)
 
 
 def ablate(arguments: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def ablate(arguments: argparse.Namespace) -> int:
         for line in ablation_run.plan_lines(study, arms):
             print(line)
         return cli.DONE
-    address = session.address_of(arguments.address)
+    address = cli.address_of(arguments)
     opened = session.open_study(study, ablation_run.configs(study, arms), address)
     return _run(opened, arms, address, arguments)
 

@@ -40,6 +40,21 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
+def address_of(arguments: argparse.Namespace) -> str | None:
+    """--address, else RAY_ADDRESS, else None: this machine."""
+    return arguments.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def start(arguments: argparse.Namespace, module: str, command: Callable[[argparse.Namespace], int]) -> int:
+    """Run the command here, or on the head of a cluster that is reached through Ray Client."""
+    address = address_of(arguments)
+    if address is None or not address.startswith("ray://"):
+        return command(arguments)
+    from orchestration import client
+
+    return client.run(address, module, sys.argv[1:], arguments.space)
+
+
 def dry_run(opened: Opened, address: str | None, search: bool) -> int:
     """Print what a command would do, and how to do it."""
     from orchestration import dry_run

@@ -22,15 +22,17 @@ def join(address: str, options: dict[str, Any]) -> None:
     """
     import ray
 
-    _require_answer(address)
-    _connect(address, options)
+    if address.startswith("ray://"):
+        raise UserError(f"--address {address}: this command joins as a node does; give HOST:PORT of the head")
+    require_answer(address)
+    connect(address, options)
     if not _without_our_code():
         return
     ray.shutdown()
     with tempfile.TemporaryDirectory() as folder:
-        sent = _staged(Path(folder))
+        sent = staged(Path(folder))
         print(f"the code goes along to the cluster's nodes: {size(sent)}", file=sys.stderr)
-        _connect(address, {**options, "runtime_env": {"working_dir": folder}})
+        connect(address, {**options, "runtime_env": {"working_dir": folder}})
     without = _without_our_code()
     if without:
         raise MachineError(
@@ -40,7 +42,8 @@ def join(address: str, options: dict[str, Any]) -> None:
         )
 
 
-def _connect(address: str, options: dict[str, Any]) -> None:
+def connect(address: str, options: dict[str, Any]) -> None:
+    """ray.init at an address. Raises UserError, in words, where that fails."""
     import ray
 
     try:
@@ -54,7 +57,7 @@ def _connect(address: str, options: dict[str, Any]) -> None:
         raise UserError(f"--address {address}: no Ray cluster answers there: {error}") from error
 
 
-def _require_answer(address: str) -> None:
+def require_answer(address: str) -> None:
     """Raise UserError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
@@ -103,7 +106,7 @@ def difference(here: dict[str, str | None], there: dict[str, str | None] | Excep
     return "; ".join(found)
 
 
-def _staged(folder: Path) -> int:
+def staged(folder: Path) -> int:
     """Copy our packages into `folder`, nothing else (no data sets, runs, environments). Returns bytes."""
     count = 0
     for package in probe.OURS:

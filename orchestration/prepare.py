@@ -15,13 +15,10 @@ def main() -> int:
     from data import prepare, prepare_arguments
 
     parser = prepare_arguments.parser("python -m orchestration.prepare")
-    parser.add_argument(
-        "--address", metavar="ADDRESS", help="spread over this Ray cluster (auto, HOST:PORT, ray://…)"
-    )
+    parser.add_argument("--address", metavar="ADDRESS", help="spread over this Ray cluster (auto, HOST:PORT)")
     arguments = parser.parse_args()
-    from orchestration import session
 
-    address = session.address_of(arguments.address)
+    address = cli.address_of(arguments)
     if address is None:
         prepare.run(arguments)
         return cli.DONE

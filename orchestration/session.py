@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +10,12 @@ import torch
 
 from orchestration import feature_files
 from orchestration.config import RunConfig
-from orchestration.errors import ConfigError
+from orchestration.errors import ConfigError, UserError
 from orchestration.folder import StudyFolder
 from orchestration.inputs import Inputs, Prepared
 from orchestration.study import Study
+
+JOB_COPY = "/runtime_resources/working_dir_files/"  # in every path that Ray unpacks a job's folder to
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Opened:
 def open_study(study: Study, configs: Sequence[RunConfig], address: str | None) -> Opened:
     """Check everything that can be known before Ray starts. Raises UserError or DataError."""
     folder = StudyFolder(study)
+    if JOB_COPY in folder.storage.root:
+        raise UserError(
+            f"storage: {folder.storage.root} lies in the copy of the code that `ray job submit` unpacked and"
+            " that goes with the job; give a folder that all nodes share, or s3://…: storage=/shared/runs"
+        )
     storage = folder.storage.parent()
     storage.require()
     found = device_problems(study, address)
@@ -61,11 +67,6 @@ def device_problems(study: Study, address: str | None) -> list[str]:
         " but torch sees none here; set resources.device=cpu resources.gpus_per_worker=0, or join a cluster"
         " with --address"
     ]
-
-
-def address_of(given: str | None) -> str | None:
-    """--address, else RAY_ADDRESS, else None: this machine."""
-    return given or os.environ.get("RAY_ADDRESS") or None
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ def main() -> int:
     arguments = cli.parser(
         "train", "Train one run: the file's fixed values, on one GPU or the CPU."
     ).parse_intermixed_args()
-    return train(arguments)
+    return cli.start(arguments, "train", train)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -33,7 +33,7 @@ def train(arguments: argparse.Namespace) -> int:
     from orchestration.tracking import Tracker
 
     loaded = study_file.load(arguments.space, arguments.overrides)
-    address = session.address_of(arguments.address)
+    address = cli.address_of(arguments)
     config = loaded.config()
     opened = session.open_study(loaded, [config], address)
     if arguments.dry_run:

@@ -20,7 +20,7 @@ def main() -> int:
     arguments = cli.parser(
         "tune", "Search a space with Ray Tune and Optuna, then train the best on fresh seeds."
     ).parse_intermixed_args()
-    return tune(arguments)
+    return cli.start(arguments, "tune", tune)
 
 
 def tune(arguments: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def tune(arguments: argparse.Namespace) -> int:
     if not loaded.space:
         raise UserError("space: nothing to search; add parameters, or train one run with orchestration.train")
     sampler_choice.require_packages(loaded)
-    address = session.address_of(arguments.address)
+    address = cli.address_of(arguments)
     opened = session.open_study(loaded, space.input_variants(loaded), address)
     if arguments.dry_run:
         return cli.dry_run(opened, address, search=True)

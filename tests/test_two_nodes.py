@@ -191,3 +191,19 @@ def test_a_submitted_job_can_be_stopped_and_submitted_again(
     done = nodes.run(HEAD, [*submit, *entry])
     assert done.returncode == 0, done.stdout + done.stderr
     assert [s["status"] for s in _states(folder).values()] == ["complete"] * 4
+
+
+def test_through_ray_client_the_command_runs_on_the_head(
+    nodes: TwoNodes, document: dict[str, Any], written: Callable[..., Path], tmp_path: Path
+) -> None:
+    nodes.start(HEAD, cpus=2)
+    study, home = written(document), tmp_path / "home"
+    command = _command("tune", study, "study=away", "storage=runs")
+    command[command.index(ADDRESS)] = f"ray://{HEAD}:10001"
+    done = nodes.run(OTHER, command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"results: {home}/runs/away" in done.stdout
+    assert "[4/4]" in done.stderr
+    wrong = nodes.run(OTHER, [*command, "train.epochs=0"])
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines()[-2].startswith("error:") and "Traceback" not in wrong.stderr

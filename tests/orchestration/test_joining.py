@@ -1,8 +1,10 @@
 """A node that does not fit the driver is named with what to do, before anything runs."""
 
+from pathlib import Path
+
 import pytest
 
-from orchestration import probe
+from orchestration import client, probe, study_file
 from orchestration.joining import difference
 
 HERE: dict[str, str | None] = dict.fromkeys(probe.NEEDED, "2.1.0") | {"Python": "3.11.7", "ray": "2.60.0"}
@@ -39,3 +41,24 @@ def test_the_codes_hash_changes_with_a_file_and_not_with_a_cache(
     assert probe.code_hash() == before
     (folder / "model" / "x.py").write_text("1")
     assert probe.code_hash() != before
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["--space", "a.yaml", "x=1", "--address", "ray://h:1", "--fresh"],
+        ["x=1", "--fresh", "--address=ray://h:1", "--space=a.yaml"],
+    ],
+)
+def test_what_the_head_is_told_is_what_was_typed_but_for_the_way_to_it(typed: list[str]) -> None:
+    assert client.without(typed, ("--address", "--space")) == ["x=1", "--fresh"]
+
+
+def test_a_study_goes_to_the_head_with_the_files_it_builds_on(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.yaml").write_text("base: below.yaml\nstudy: mine\n")
+    (tmp_path / "here" / "below.yaml").write_text("base: demo.yaml\n")
+    (tmp_path / "there").mkdir()
+    there = tmp_path / "there" / client.send_study(tmp_path / "there", str(tmp_path / "here" / "mine.yaml"))
+    assert [path.name for path, _ in study_file.chain(there)] == ["demo.yaml", "below.yaml", "mine.yaml"]
+    assert all(path.parent == there.parent for path, _ in study_file.chain(there))

@@ -1,0 +1,200 @@
+"""Claim: a search takes at most 1.3 times plain Ray Tune's wall time, and 100 kB of driver memory a trial.
+
+Trials are three epochs of --work seconds without torch, on virtual nodes of 16 CPUs on this machine
+(ray.cluster_utils.Cluster). `plain` is a Tuner with random search and an empty trainable; `ours` is the search
+as tune.py runs it: study folder, Optuna (random), journal, MLflow on SQLite; only the trial is replaced. Each
+is measured in a process of its own.
+
+    python benchmarks/scale.py --trials 1000 5000 --at-once 16 48
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+EPOCHS, CPUS_OF_NODE = 3, 16
+
+
+def resident() -> float:
+    """Bytes of this process in memory."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096.0
+
+
+@contextmanager
+def virtual_cluster(at_once: int) -> Iterator[None]:
+    """Nodes with CPUs for so many trials; they are processes of this machine."""
+    import os
+
+    from orchestration.cluster import ENVIRONMENT
+
+    os.environ.update(ENVIRONMENT)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": CPUS_OF_NODE})
+    for _ in range(at_once // CPUS_OF_NODE - 1):
+        nodes.add_node(num_cpus=CPUS_OF_NODE)
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+
+
+class Measured:
+    """Wall and CPU seconds of the block, and how much memory it left behind."""
+
+    def __enter__(self) -> Measured:
+        self._memory, self._cpu, self._start = resident(), time.process_time(), time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall = time.perf_counter() - self._start
+        self.cpu = time.process_time() - self._cpu
+        self.kept = resident() - self._memory
+
+
+def plain(trials: int, at_once: int, work: float, folder: str) -> dict[str, float]:
+    """Tune alone."""
+    from ray import tune
+
+    class Empty(tune.Trainable):  # type: ignore[misc]
+        def setup(self, config: dict[str, Any]) -> None:
+            self.epoch = 0
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.epoch = 0
+            return True
+
+        def step(self) -> dict[str, Any]:
+            time.sleep(work)
+            self.epoch += 1
+            return {"best": 1.0, "done": self.epoch == EPOCHS}
+
+    def search(count: int) -> Any:
+        return tune.Tuner(
+            tune.with_resources(Empty, {"cpu": 1}),
+            param_space={"a": tune.uniform(0, 1), "b": tune.uniform(0, 1)},
+            tune_config=tune.TuneConfig(
+                num_samples=count, max_concurrent_trials=at_once, reuse_actors=True, metric="best", mode="min"
+            ),
+            run_config=tune.RunConfig(
+                name=f"tune{count}",
+                storage_path=folder,
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+
+    search(at_once)  # imports, and the first worker processes
+    with Measured() as taken:
+        kept = search(trials)
+    assert len(kept) == trials and not kept.errors
+    return {"wall": taken.wall, "cpu": taken.cpu, "kept": taken.kept}
+
+
+def ours(trials: int, at_once: int, work: float, folder: str) -> dict[str, float]:
+    """The project's search; trials that train nothing."""
+    from ray import tune
+
+    from orchestration import engine, plan, provenance, search, session, space, study_file, suggested
+    from orchestration.engine import Engine
+    from orchestration.kernels import PLAIN
+    from orchestration.placement import Placement
+    from orchestration.tracking import Tracker
+
+    class Task(suggested.Members):
+        def _task(self, trial_id: str, member: Any) -> Any:
+            told = super()._task(trial_id, member)
+            return {"folder": told["task"].folder}  # the whole task would bring torch to the workers
+
+    class Trial(tune.Trainable):  # type: ignore[misc]
+        def setup(self, config: dict[str, Any]) -> None:
+            self.folder, self.lines = config["folder"], []
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.setup(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            time.sleep(work)
+            epoch = len(self.lines) + 1
+            line = {"epoch": epoch, "val/age_mae": 9.0 / epoch, "best": 9.0 / epoch, "time": time.time()}
+            self.lines.append(line)
+            text = "".join(json.dumps(one) + "\n" for one in self.lines)
+            path = Path(self.folder) / "metrics.jsonl"
+            path.with_suffix(".new").write_text(text)
+            path.with_suffix(".new").rename(path)
+            return {**line, "done": epoch == EPOCHS}
+
+    engine.trainable = lambda placement: tune.with_resources(Trial, {"cpu": 1})
+    engine.Members = Task  # type: ignore[misc]
+
+    def one(name: str, count: int) -> None:
+        values = [f"study={name}", f"storage={folder}", f"search.trials={count}", "search.sampler=random"]
+        values += ["search.scheduler=none", f"train.epochs={EPOCHS}", "final.top_k=0"]
+        study = study_file.load("demo.yaml", values)
+        opened = session.open_study(study, space.input_variants(study), None)
+        opened.folder.begin(opened.prepared.inputs(study.config()))
+        place = Placement("inline", 1, 1, 0.0, at_once, PLAIN)
+        with Tracker(opened.folder, ["trials"], provenance.tags()) as tracker:
+            with plan.console(opened.folder) as console:
+                search.run(Engine(opened.folder, opened.prepared, place, console, tracker))
+            ended.append(time.perf_counter())
+
+    ended: list[float] = []
+    one("first", at_once)
+    with Measured() as taken:
+        began = time.perf_counter()
+        one("measured", trials)
+    search_wall = ended[-1] - began
+    return {"wall": search_wall, "cpu": taken.cpu, "kept": taken.kept, "mlflow": taken.wall - search_wall}
+
+
+def measure(kind: str, trials: int, at_once: int, work: float) -> dict[str, float]:
+    """One measurement in a process of its own."""
+    asked = [sys.executable, __file__, "--one", kind, "--trials", str(trials), "--at-once", str(at_once)]
+    done = subprocess.run([*asked, "--work", str(work)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A search's cost against plain Ray Tune's, on virtual nodes")
+    parser.add_argument("--trials", type=int, nargs="+", default=[1000])
+    parser.add_argument("--at-once", type=int, nargs="+", default=[16])
+    parser.add_argument("--work", type=float, default=0.3, help="seconds of an epoch")
+    parser.add_argument("--one", choices=["plain", "ours"], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        with virtual_cluster(args.at_once[0]), tempfile.TemporaryDirectory() as folder:
+            found = globals()[args.one](args.trials[0], args.at_once[0], args.work, folder)
+        print(json.dumps(found))
+        return
+    print("kind   trials  at once  wall s  trials/s  driver CPU ms/trial  driver kB/trial  MLflow after s")
+    for at_once in args.at_once:
+        for trials in args.trials:
+            for kind in ("plain", "ours"):
+                got = measure(kind, trials, at_once, args.work)
+                cells = [f"{kind:6}", f"{trials:6}", f"{at_once:8}", f"{got['wall']:7.1f}"]
+                cells += [f"{trials / got['wall']:9.1f}", f"{got['cpu'] / trials * 1e3:20.1f}"]
+                cells += [f"{got['kept'] / trials / 1e3:16.1f}", f"{got.get('mlflow', 0.0):15.1f}"]
+                print(" ".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
