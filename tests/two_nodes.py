@@ -80,7 +80,7 @@ class TwoNodes:
         )
         # A node that joins takes the head's temporary folder unless it is told its own.
         start += f" --temp-dir {place}"
-        done = self.run(address, ["unshare", "-m", "bash", "-c", f"{mounts}{start}"], timeout=90)
+        done = self.run(address, ["unshare", "-m", "bash", "-c", f"{mounts}{start}"], timeout=240)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def kill(self, address: str) -> None:
@@ -101,7 +101,7 @@ class TwoNodes:
         return ["ip", "netns", "exec", self.spaces[address], *arguments]
 
     def run(
-        self, address: str, arguments: Sequence[str], timeout: float = 300, cwd: Path = ROOT
+        self, address: str, arguments: Sequence[str], timeout: float = 600, cwd: Path = ROOT
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there to its end."""
         return subprocess.run(
