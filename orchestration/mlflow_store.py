@@ -39,6 +39,7 @@ class MlflowStore:
         self.names = {"best": f"{folder.study.objective.metric}_best"}
         self.sent: dict[str, int] = {}
         self.closed: set[str] = set()
+        self._over: set[str] = set()  # members that have ended here and there
         self.described: set[str] = set()  # runs whose params were sent by this process
         self.experiment = self._experiment()
         self.uid = self._uid()
@@ -92,10 +93,21 @@ class MlflowStore:
     def send(self) -> None:
         """Send every run, metric line and end that lies in the folder and is not sent yet."""
         for kind in self.kinds:
-            single = self.folder.member(kind) if "/" in kind else None
-            for member in [single] if single else self.folder.members(kind):
-                if key_of(member) not in self.closed and not self._pooled(member):
+            names = [kind] if "/" in kind else [f"{kind}/{name}" for name in self.folder.storage.list(kind)]
+            for name in names:
+                # What is over is not read again: thousands of files each second in a long search.
+                member = None if name in self._over else self.folder.member(name)
+                if member is None or self._pooled(member):
+                    continue
+                if key_of(member) not in self.closed:
                     self._send_member(member)
+                elif member.status in ENDED:
+                    self._over.add(name)
+
+    @property
+    def count(self) -> int:
+        """Grows with everything that is sent."""
+        return len(self.runs) + len(self.described) + len(self.closed) + sum(self.sent.values())
 
     def _send_member(self, member: Member) -> None:
         run_id = self._child(member)

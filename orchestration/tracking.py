@@ -7,6 +7,7 @@ start of the same command. Study = parent run, trial = child, final seed = child
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -48,7 +49,12 @@ class Tracker:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._wake.set()
-        self._thread.join(CLOSE_SECONDS)
+        before = -1
+        while self._thread.is_alive() and before != (now := self._store.count if self._store else 0):
+            if before >= 0:
+                print(f"MLflow is behind; {now - before} entries sent in the last minute", file=sys.stderr)
+            before = now
+            self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
             self.problem = f"no answer within {CLOSE_SECONDS:.0f} s"
 

@@ -52,7 +52,7 @@ class TwoNodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "MLFLOW_DISABLE_AGENT_HINT": "1",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a gigabyte of processes
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         self.environment.pop("RAY_ADDRESS", None)
