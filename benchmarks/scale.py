@@ -1,8 +1,8 @@
 """Claim: a search takes at most 1.3 times plain Ray Tune's wall time, and 100 kB of driver memory a trial.
 
 Trials are three epochs of --work seconds without torch, on virtual nodes of 16 CPUs on this machine
-(ray.cluster_utils.Cluster). `plain` is a Tuner with random search and an empty trainable; `ours` is the search
-as tune.py runs it: study folder, Optuna (random), journal, MLflow on SQLite; only the trial is replaced. Each
+(ray.cluster_utils.Cluster). `plain` is a Tuner with random search and an empty trainable; `ours` is the
+search as tune.py runs it: study folder, Optuna (random), journal, MLflow on SQLite; only the trial is replaced. Each
 is measured in a process of its own.
 
     python benchmarks/scale.py --trials 1000 5000 --at-once 16 48
