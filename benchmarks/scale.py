@@ -2,8 +2,8 @@
 
 Trials are three epochs of --work seconds without torch, on virtual nodes of 16 CPUs on this machine
 (ray.cluster_utils.Cluster). `plain` is a Tuner with random search and an empty trainable; `ours` is the
-search as tune.py runs it: study folder, Optuna (random), journal, MLflow on SQLite; only the trial is replaced.
-Each is measured in a process of its own.
+search as tune.py runs it: study folder, Optuna (random), journal, MLflow on SQLite; only the trial is
+replaced. Each is measured in a process of its own.
 
     python benchmarks/scale.py --trials 1000 5000 --at-once 16 48
 """
