@@ -4,6 +4,7 @@ import importlib.util
 import math
 import statistics
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_a_model_draws_nearer_to_the_optimum_than_chance(
         return statistics.median(distance(point) for point in _ask(study, trials, distance)[trials // 2 :])
 
     assert late(name) < 0.6 * late("random")
+
+
+def test_every_choice_is_tried_though_the_first_trials_lacked_it(load: Callable[..., Study]) -> None:
+    """Eight trials with one choice, and forty of the model: without random draws it kept to that choice."""
+    space = {**RANGES, "model.neck.norm": {"choices": ["none", "batch", "layer"]}}
+    study = load("search.startup=8", "model.neck.name=mlp", space=space)
+    told = optuna.create_study(sampler=sampler(study, 0))
+    drawn = Counter()
+    for number in range(48):
+        if number < 8:
+            told.enqueue_trial({"model.neck.norm": '"batch"'})
+        trial = told.ask()
+        point = sample(study, trial)
+        drawn[point["model.neck.norm"]] += 1
+        told.tell(trial, abs(math.log(point["loss.gender_weight"])) - (point["model.neck.norm"] == "layer"))
+    assert drawn["none"] >= 2
+    assert drawn["layer"] > 20  # and what is better is kept to
 
 
 def test_constraints_are_learnt(load: Callable[..., Study]) -> None:
