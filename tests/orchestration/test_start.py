@@ -100,8 +100,9 @@ def test_a_kill_while_results_are_taken_over_is_made_up_for(
     whole = folder.members("trials")
     folder.storage.delete("trials/0001/state.json")
     folder.storage.delete("trials/0002/state.json")
-    take_over(folder, _inputs)
-    assert folder.members("trials") == whole and len(whole) == 3
+    again = StudyFolder(folder.study)
+    take_over(again, _inputs)
+    assert StudyFolder(folder.study).members("trials") == whole and len(whole) == 3
 
 
 def test_where_the_experiment_is_another_the_points_are_tried_anew(
