@@ -134,6 +134,22 @@ class Constant(Section):
 ScheduleConfig = Annotated[OneCycle | Step | Constant, Field(discriminator="name")]
 
 
+class NoAverage(Section):
+    """The weights of the epoch itself."""
+
+    name: Literal["none"] = "none"
+
+
+class Ema(Section):
+    """Their exponential moving average over steps is validated and kept (Polyak & Juditsky, 1992)."""
+
+    name: Literal["ema"] = "ema"
+    epochs: float = Field(1.0, gt=0, le=1000, description="in which the share of a weight falls to 1/e")
+
+
+AverageConfig = Annotated[NoAverage | Ema, Field(discriminator="name")]
+
+
 class FeaturesConfig(Section):
     """Frozen mode's input, and which passes' features are kept for later analysis in any mode."""
 
@@ -168,6 +184,7 @@ class RunConfig(Section):
     features: FeaturesConfig = FeaturesConfig()
     references: ReferencesConfig = Field(default_factory=MinError.Config)
     train: TrainConfig = TrainConfig()
+    average: AverageConfig = Field(default_factory=NoAverage)
     seed: int = Field(0, ge=0, le=2**31 - 1, description="initialisation, order, augmentation, noise")
 
     @property
@@ -190,5 +207,7 @@ def identity(config: RunConfig, inputs: Mapping[str, Any]) -> str:
     """
     values = config.model_dump(mode="json", exclude=NOT_IDENTITY)
     values["model"]["backbone"].pop("weights", None)
+    if isinstance(config.average, NoAverage):
+        del values["average"]  # what was run before there was a choice is the same experiment
     payload = {"config": values, "inputs": dict(inputs), "result_version": RESULT_VERSION}
     return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()

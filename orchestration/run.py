@@ -133,7 +133,7 @@ class Run:
         state = checkpoint.get(self.storage, "best.pt")
         if state is None:
             raise UserError(f"{self.task.folder}/best.pt is gone; train the run again (--fresh)")
-        self.training.network.load_state_dict(state["network"])
+        self.training.evaluated.load_state_dict(state["network"])
         best_epoch = int(state["epoch"])
         self._predict("val", best_epoch)
         if self.task.config.data.calibration:
@@ -147,7 +147,7 @@ class Run:
     def _predict(self, part: str, epoch: int) -> Scores:
         """Score a part, and keep what was predicted of it in the run's folder."""
         training, config, inputs = self.training, self.task.config, self.task.inputs
-        kept = PredictionPass(training.network)
+        kept = PredictionPass(training.evaluated)
         scores = training.score(part, kept)
         batches = training.batches
         columns = kept.columns(getattr(batches.split, part), training.workers)

@@ -26,8 +26,9 @@ from model.heads import positions
 from model.network import LossTerms, Network, Outputs
 from model.weights import load_backbone
 from orchestration import optim
+from orchestration.averaging import Averaged
 from orchestration.batches import DTYPES, Batch, Batches, autocast
-from orchestration.config import RunConfig
+from orchestration.config import Ema, RunConfig
 from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.kernels import PLAIN, Kernels, prepare
@@ -75,6 +76,9 @@ class Training:
         self.optimizer = optim.optimizer(config, self.network)
         self.schedule = optim.Schedule(config, self.optimizer, self.batches.steps())
         self.position = PositionTask(config, self.network, self.batches, self.workers)
+        average = config.average
+        steps = self.batches.steps()
+        self.averaged = Averaged(self.network, average.epochs, steps) if isinstance(average, Ema) else None
 
     def _build(self, train_ages: Tensor) -> Network:
         torch.manual_seed(seed_of(self.config.seed, "initialisation"))
@@ -108,6 +112,11 @@ class Training:
             )
 
     @property
+    def evaluated(self) -> Network:
+        """What is validated, tested and kept: the network that is trained, or the average of its weights."""
+        return self.network if self.averaged is None else self.averaged.network
+
+    @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
         return self.epoch >= self.config.train.epochs
@@ -125,12 +134,16 @@ class Training:
             self._seed_dropout(index)
             sums += self._update(batch).double()
             self.schedule.after_step()
+            if self.averaged is not None:
+                self.averaged.after_step()
             if index % CHECK_STEPS == CHECK_STEPS - 1:
                 self._require_finite(self.workers.sum(sums.clone()), index + 1)
         self.schedule.after_epoch()
         losses = self._train_losses(self.workers.sum(sums))
         seconds = time.perf_counter() - start
         self._average_batch_norm()
+        if self.averaged is not None:
+            self.averaged.after_epoch()
         scores = self.score("val")
         validation = scores.metrics()
         self.position.refresh(self.epoch, validation["age_mae"], self._clean_pass())
@@ -197,9 +210,10 @@ class Training:
         """Give every worker the mean of their batch-norm statistics, so that all validate one model."""
         if self.workers.count == 1:
             return
-        for name, buffer in self.network.named_buffers():
-            if name.endswith(("running_mean", "running_var")):
-                self.workers.sum(buffer).div_(self.workers.count)
+        for network in dict.fromkeys((self.network, self.evaluated)):
+            for name, buffer in network.named_buffers():
+                if name.endswith(("running_mean", "running_var")):
+                    self.workers.sum(buffer).div_(self.workers.count)
 
     def _train_losses(self, sums: Tensor) -> dict[str, float]:
         values = (sums[0::2] / sums[1::2].clamp(min=1)).tolist()
@@ -221,8 +235,8 @@ class Training:
 
     def _diagnostics(self, scores: Scores) -> dict[str, float]:
         """CORAL's crossing ranks; RAPL's gain and its references' effect on the validation position loss."""
-        found = {f"age_head/{k}": v for k, v in self.network.age_head.diagnostics().items()}
-        head = self.network.position_head
+        found = {f"age_head/{k}": v for k, v in self.evaluated.age_head.diagnostics().items()}
+        head = self.evaluated.position_head
         effect = scores.reference_effect()
         if head is not None and effect is not None:
             found |= {f"rapl/{k}": v for k, v in {**head.diagnostics(), "reference_effect": effect}.items()}
@@ -243,11 +257,11 @@ class Training:
     @torch.no_grad()
     def score(self, part: str, keep: PredictionPass | None = None) -> Scores:
         """Everything a part says of the network, over all workers; `keep` takes this worker's predictions."""
-        self.network.eval()
-        scores = Scores(self.network, seed_of(self.config.seed, "shuffle", self.epoch), part == "test")
+        network = self.evaluated.eval()
+        scores = Scores(network, seed_of(self.config.seed, "shuffle", self.epoch), part == "test")
         for batch in self.batches.evaluation(part):
             with self._autocast():
-                outputs: Outputs = self.network(batch.inputs)
+                outputs: Outputs = network(batch.inputs)
                 scores.add(outputs, batch.age, batch.gender, batch.position)
             if keep is not None:
                 keep.add(batch, outputs)
@@ -258,7 +272,8 @@ class Training:
         """What a checkpoint holds: tensors, numbers and strings."""
         return {
             "epoch": self.epoch,
-            "network": self.network.state_dict(),
+            "network": self.evaluated.state_dict(),
+            **({} if self.averaged is None else {"averaged": self.averaged.state()}),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state(),
             "position": self.position.state(),
@@ -288,7 +303,10 @@ class Training:
     def load(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
         self.epoch = int(state["epoch"])
-        self.network.load_state_dict(state["network"])
+        if self.averaged is None:
+            self.network.load_state_dict(state["network"])
+        else:
+            self.averaged.load(state["network"], state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load(state["schedule"])
         self.position.load(state["position"], self.device)

@@ -50,6 +50,7 @@ def _require_same(estimator: Estimator, run: Run, atol: float) -> None:
     [
         ({}, 1e-4),
         ({"train.precision": "float64"}, 1e-4),  # the features of a frozen backbone are float32
+        ({"average.name": "ema", "model.neck.norm": "batch"}, 1e-4),
         ({**TRAINED, "train.precision": "float64"}, 1e-9),
         ({**TRAINED, **QUANTILES, "augment.name": "random_crop", "augment.size": 20}, 1e-4),
         ({**TRAINED, "model.gender_head": False, "model.position_head.name": "none"}, 1e-4),

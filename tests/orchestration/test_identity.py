@@ -46,6 +46,7 @@ def test_paths_seed_and_storage_take_no_part(
         "optimizer.lr=0.00011",
         "train.batch_size=65",
         "train.precision=float64",
+        "average.name=ema",
         "data.split_seed=1",
         "data.near_duplicates=ignore",
         "data.calibration=true",

@@ -31,11 +31,46 @@ def parameters(training: Training) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in training.network.state_dict().items()}
 
 
+def test_what_is_validated_is_the_average_of_the_weights_after_every_step(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = make({**FROZEN, "model.neck.norm": "batch", "average.name": "ema", "average.epochs": 0.5})
+    plain = make({**FROZEN, "model.neck.norm": "batch"})
+    weights = [parameters(training)]
+    after_step = training.schedule.after_step
+    monkeypatch.setattr(
+        training.schedule, "after_step", lambda: (weights.append(parameters(training)), after_step())
+    )
+    lines = [training.step() for _ in range(2)]
+    steps = training.batches.steps()
+    found = training.evaluated.state_dict()
+    for name in ("age_head.linear.weight", "neck.layers.0.weight", "neck.layers.1.running_var"):
+        value = weights[0][name].double()
+        for t, now in enumerate(weights[1:], 1):
+            move = max(1 - np.exp(-1 / (0.5 * steps)), 10 / (10 + t))
+            value = value + move * (now[name].double() - value)
+        torch.testing.assert_close(found[name].double(), value, atol=1e-6, rtol=1e-5)
+    for name in ("position_head.R",):
+        assert torch.equal(found[name], training.network.state_dict()[name])
+    # Training itself goes its way; a checkpoint's network is what was validated.
+    unaveraged = [plain.step() for _ in range(2)]
+    for name, value in parameters(plain).items():
+        assert torch.equal(value, training.network.state_dict()[name]), name
+    assert lines[1]["val/age_mae"] != unaveraged[1]["val/age_mae"]
+    assert torch.equal(training.state()["network"]["neck.layers.0.weight"], found["neck.layers.0.weight"])
+
+
 def without_clock(line: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in line.items() if key not in CLOCK}
 
 
-@pytest.mark.parametrize("mode", [{"augment.name": "face_safe"}, {**FROZEN, "model.neck.dropout": 0.3}])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        {"augment.name": "face_safe"},
+        {**FROZEN, "model.neck.dropout": 0.3, "model.neck.norm": "batch", "average.name": "ema"},
+    ],
+)
 @pytest.mark.parametrize(
     "schedule", [{"name": "one_cycle"}, {"name": "step", "every": 1, "gamma": 0.5}, {"name": "constant"}]
 )
