@@ -49,6 +49,8 @@ class Storage:
 
     def address(self, name: str) -> str:
         """The path or address of `name`, as another command takes it."""
+        if not name:
+            return self.root
         base, mark, query = self.root.partition("?") if self.local is None else (self.root, "", "")
         return f"{base.rstrip('/')}/{name}{mark}{query}"
 

@@ -25,11 +25,12 @@ from optuna.storages.journal import JournalFileBackend
 from data import cache as cache_module
 from data.errors import MachineError, RefusedError
 from data.features import open_features
-from orchestration import cluster, estimator, session, study_file
+from orchestration import cluster, estimator, session, shelf, study_file
+from orchestration.errors import UserError
 from orchestration.evaluate import evaluate
 from orchestration.folder import StudyFolder
 from orchestration.journal import NAME, differences
-from orchestration.lock import holder
+from orchestration.lock import Lock, holder
 from orchestration.mlflow_runs import cache_file
 from orchestration.records import Member
 from orchestration.report import report
@@ -229,3 +230,22 @@ def test_storage_that_is_missing_refuses_or_does_not_answer_is_one_message(
         urlopen(Request(address, b"1000000000", {"Content-Type": "text/plain"}))
     away = message("s3://studies?endpoint_override=127.0.0.1:9&scheme=http", MachineError)
     assert away.startswith("s3://studies") and "the storage does not answer" in away and "port 9" in away
+
+
+def test_a_fresh_start_sets_the_study_aside_and_deleting_takes_it_away(
+    place: str, load: Callable[..., Study]
+) -> None:
+    folder = StudyFolder(load(f"storage={place}"))
+    folder.put(Member("trials/0000", "complete", value=5.0))
+    folder.put(Member("single/a", "complete", value=5.0))
+    assert [m.value for m in folder.members("trials")] == [5.0]
+    with Lock(folder.storage):
+        folder.set_aside()
+        assert folder.storage.list() == ["driver.lock", "single"] and folder.members("trials") == []
+    storage = folder.storage.parent()
+    (aside,) = storage.list(".before")
+    assert [f.name for f in storage.child(".before").files()] == [f"{aside}/trials/0000/state.json"]
+    assert shelf.delete(storage, "tiny") > 0
+    assert storage.list() == [".before"]
+    with pytest.raises(UserError, match="has no study 'tiny'"):
+        shelf.delete(storage, "tiny")
