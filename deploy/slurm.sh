@@ -30,7 +30,8 @@ address=$head:$((20000 + SLURM_JOB_ID % 10000))   # two jobs may share a node's 
 node=(ray start --block --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="$SLURM_GPUS_ON_NODE")
 srun --nodes=1 --ntasks=1 --nodelist="$head" --export=ALL \
   "${node[@]}" --head --port="${address##*:}" --temp-dir="/tmp/ray-$SLURM_JOB_ID" &
-until ray health-check --address "$address" 2> /dev/null; do
+# `ray health-check` answers before the head has joined itself, and who comes then is refused.
+until python -c "import ray; ray.init(address='$address', logging_level='ERROR')" 2> /dev/null; do
   kill -0 $! || { echo "Ray's head ended; its words are above" >&2; exit 3; }
   sleep 2
 done
