@@ -12,11 +12,11 @@ import ray
 from ray.tune.search import Searcher
 
 from data.errors import DataError
-from orchestration import causes, cluster, failures, processes
+from orchestration import causes, cluster, endings, processes
 from orchestration.config import RunConfig
+from orchestration.endings import Failure
 from orchestration.errors import MachineError
 from orchestration.members import Source
-from orchestration.objectives import outcome
 from orchestration.packing import Peak, advice, peak_of
 from orchestration.records import Member
 from orchestration.room import Room
@@ -165,48 +165,27 @@ class Members(Searcher):
         member, config = self.live.pop(trial_id)
         self.scheduler.trials.pop(trial_id, None)
         with self._no_more_after_failure():
-            ended = self._ended(trial_id, member, config, result, error)
-            if ended is not None:
+            if result is not None and "machine" in result:
+                raise MachineError(result["machine"])
+            failed = error or result is None or "failed" in result
+            reason = self._failure(trial_id, result) if failed else None
+            stopped = member.name in self.scheduler.stopped
+            ended = endings.record(self.engine.folder, member, config, result, reason, stopped)
+            if ended.status == "running":
+                self.again += [ended] if failed else []
+            else:
                 self.source.tell(ended)
                 self.engine.console.ended(ended)
         self.engine.tracker.wake()
         if trial_id in self.groups:
             _remove_later(self.groups.pop(trial_id))
 
-    def _ended(
-        self, trial_id: str, member: Member, config: RunConfig, result: dict[str, Any] | None, error: bool
-    ) -> Member | None:
-        """The member with its end in the folder; None where it has none: it goes on later, or starts over."""
-        if result is not None and "machine" in result:
-            raise MachineError(result["machine"])
-        folder = self.engine.folder
-        lines = folder.lines(member)
-        value = float(lines[-1]["best"]) if lines else None
-        worth = outcome(folder.study, lines)
-        if error or result is None or "failed" in result:
-            reason, cause, trace = self._failure(trial_id, result)
-            again = failures.halved(folder.study, member, cause)
-            if again is None:
-                return folder.fail(member, reason, cause, trace, value=value, **worth)
-            self.again.append(folder.begin_again(again))
-            return None
-        if int(result["epoch"]) >= config.train.epochs:
-            test = folder.test_scores(member)
-            return folder.end(member, "complete", value=value, test=test, **worth)
-        if member.name in self.scheduler.stopped:
-            return folder.end(member, "pruned", value=value, **worth)
-        return None
-
-    def _failure(self, trial_id: str, result: dict[str, Any] | None) -> tuple[str, str, str | None]:
-        """Reason, cause and traceback of a failed run."""
+    def _failure(self, trial_id: str, result: dict[str, Any] | None) -> Failure:
         if trial_id in self.hung:
             return self.hung.pop(trial_id), causes.HANG, None
         if result is not None and "failed" in result:
             return result["failed"], result["cause"], result["trace"]
-        words = self.scheduler.errors.pop(trial_id, None)
-        if words is not None and failures.RAY_KILLED in words:
-            return "out of memory: Ray ended its process", causes.OUT_OF_MEMORY, words
-        return "its process died twice", causes.DIED, words
+        return endings.of_process(self.scheduler.errors.pop(trial_id, None))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study folder is the state."""
