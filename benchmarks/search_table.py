@@ -37,9 +37,10 @@ def figure(arms: dict[str, list[Trace]], epochs: int, target: float, path: Path)
 
     drawn = Figure(figsize=(6.8, 4.0), layout="constrained")
     axes = drawn.add_subplot()
-    shares = [i / 200 for i in range(1, 201)]
     colors = ["#8a8f98", "#c2452d", "#3f8f5f", "#1b6ca8", "#7a4fa3", "#c98a1b"]
     for (name, traces), color in zip(arms.items(), itertools.cycle(colors)):
+        ended = max(trace[-1][0] for trace in traces) / epochs
+        shares = [i / 200 for i in range(1, 201) if i / 200 <= ended]
         bands = [sorted(at(trace, share * epochs) for trace in traces) for share in shares]
         middle = [median(band) for band in bands]
         quarter = len(traces) // 4
