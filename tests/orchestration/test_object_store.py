@@ -81,9 +81,9 @@ def _until_killed(file: Path, folder: StudyFolder) -> None:
     """Kill a driver on this session's Ray once a trial has ended and the next one has trained an epoch."""
     command = [sys.executable, "-m", "orchestration.tune", "--space", str(file)]
     address = ray.get_runtime_context().gcs_address
-    driver = subprocess.Popen(
-        [*command, "--address", address], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    # Its MLflow is away: the next driver sends what this one could not.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    driver = subprocess.Popen([*command, "--address", address], cwd=ROOT, env=environment)
     try:
         end = time.monotonic() + 120
         while not (_state(folder, "trials/0000") and folder.lines(Member("trials/0001"))):
