@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -94,6 +95,9 @@ def session(address: str | None, dashboard: bool, verbose: bool = False) -> Iter
         yield capacity()
     finally:
         if started:
+            # A reference to one of Ray's objects that another thread (MLflow's) collects later would end the
+            # process: Ray aborts where it is asked for what is shut down.
+            gc.collect()
             ray.shutdown()
 
 

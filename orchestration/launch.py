@@ -8,10 +8,10 @@ from typing import Any
 import ray.train
 import torch
 from ray import tune
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from orchestration import processes
+from orchestration import interface, processes
 from orchestration.errors import MachineError
 from orchestration.failures import failure
 from orchestration.placement import Placement
@@ -95,7 +95,7 @@ def trainer(task: Task, placement: Placement, scratch: str, callbacks: list[Any]
     return TorchTrainer(
         worker,
         train_loop_config={"task": task, "placement": placement},
-        torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
+        torch_config=interface.Config(backend="nccl" if placement.gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=placement.workers,
             use_gpu=placement.gpus > 0,

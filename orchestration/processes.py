@@ -38,12 +38,16 @@ def end(folder: str, actor: Any) -> None:
             ray.kill(actor)
 
 
-def on_lost_node(folder: str) -> bool:
-    """Whether a node that a run has processes on is gone."""
+def nodes_of(folder: str) -> set[str]:
+    """Ids of the nodes that a run's last processes were on."""
     storage = Storage(folder)
     known = [storage.get_json(f"processes/{name}") or {} for name in storage.list("processes")]
-    there = {node.id for node in nodes.alive()}
-    return any("node" in one and one["node"] not in there for one in known)
+    return {one["node"] for one in known if "node" in one}
+
+
+def on_lost_node(folder: str) -> bool:
+    """Whether a node that a run has processes on is gone."""
+    return not nodes_of(folder) <= {node.id for node in nodes.alive()}
 
 
 @ray.remote  # type: ignore[untyped-decorator]

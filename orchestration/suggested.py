@@ -12,7 +12,7 @@ import ray
 from ray.tune.search import Searcher
 
 from data.errors import DataError
-from orchestration import causes, cluster, endings, processes
+from orchestration import causes, cluster, endings, nodes, processes
 from orchestration.config import RunConfig
 from orchestration.endings import Failure
 from orchestration.errors import MachineError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # A stopped Train run's controller lives a few seconds more; a group removed under it is made again.
 GROUP_REMOVAL_SECONDS = 4.0
+NODES_SECONDS = 2.0  # between looks at which nodes are gone, while that matters
 
 
 class Members(Searcher):
@@ -47,6 +48,8 @@ class Members(Searcher):
         self.groups: dict[str, str] = {}
         self.broken: DataError | MachineError | None = None
         self.room = Room(engine.placement)
+        self.lost: dict[str, set[str]] = {}  # runs that started again, and the nodes they had
+        self._looked = 0.0
         self.peak: Peak | None = None
 
     def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
@@ -112,6 +115,7 @@ class Members(Searcher):
         with self._no_more_after_failure():
             if self.engine.spending is not None:
                 self.engine.spending.tick(len(self.live))
+            self._forgive()
             under_way = [t for i, t in self.scheduler.trials.items() if i in self.live]
             pending = [self.live[t.trial_id][0].name for t in under_way if t.status == "PENDING"]
             if line := self.room.waiting(pending):
@@ -126,11 +130,24 @@ class Members(Searcher):
                 )
 
     def recovered(self, trial: Any) -> None:
-        """A run starts again. The loss of its node is not counted against it: nodes come and go."""
+        """A run starts again. Whether its node was lost, not its process, Ray may say only later."""
         member, _ = self.live[trial.trial_id]
-        if processes.on_lost_node(self.engine.folder.storage.address(member.name)):
-            trial.max_failures += 1
-            self.engine.console.say(f"{member.name}: its node is gone; it goes on from its checkpoint")
+        self.lost[trial.trial_id] = processes.nodes_of(self.engine.folder.storage.address(member.name))
+
+    def _forgive(self) -> None:
+        """The loss of a node is not counted against the runs it had: nodes come and go."""
+        if not self.lost or time.monotonic() - self._looked < NODES_SECONDS:
+            return
+        self._looked = time.monotonic()
+        there = {node.id for node in nodes.alive()}
+        for trial_id, had in list(self.lost.items()):
+            if trial_id not in self.live:
+                del self.lost[trial_id]
+            elif not had <= there:
+                del self.lost[trial_id]
+                self.scheduler.trials[trial_id].max_failures += 1
+                name = self.live[trial_id][0].name
+                self.engine.console.say(f"{name}: its node is gone; it goes on from its checkpoint")
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch of a member."""

@@ -52,6 +52,7 @@ class TwoNodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "180",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a gigabyte of processes
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import client, probe, study_file
+from orchestration import client, interface, probe, study_file
 from orchestration.joining import difference
 
 HERE: dict[str, str | None] = dict.fromkeys(probe.NEEDED, "2.1.0") | {"Python": "3.11.7", "ray": "2.60.0"}
@@ -62,3 +62,8 @@ def test_a_study_goes_to_the_head_with_the_files_it_builds_on(tmp_path: Path) ->
     there = tmp_path / "there" / client.send_study(tmp_path / "there", str(tmp_path / "here" / "mine.yaml"))
     assert [path.name for path, _ in study_file.chain(there)] == ["demo.yaml", "below.yaml", "mine.yaml"]
     assert all(path.parent == there.parent for path, _ in study_file.chain(there))
+
+
+def test_an_address_is_found_on_its_interface() -> None:
+    assert interface.interface_of("127.0.0.1") == "lo"
+    assert interface.interface_of("192.0.2.255") is None  # an address for documentation, RFC 5737
