@@ -140,6 +140,7 @@ def test_the_head_may_be_started_again(
     nodes: TwoNodes, document: dict[str, Any], written: Callable[..., Path], tmp_path: Path
 ) -> None:
     nodes.start(HEAD)
+    document["search"]["scheduler"] = "none"
     study, folder, log = written(document), tmp_path / "runs" / "tiny", tmp_path / "log"
     driver = nodes.popen(HEAD, _command("tune", study), log)
     _until(lambda: "complete" in [s["status"] for s in _states(folder).values()])
@@ -183,6 +184,8 @@ def test_a_submitted_job_can_be_stopped_and_submitted_again(
     nodes: TwoNodes, document: dict[str, Any], written: Callable[..., Path], tmp_path: Path
 ) -> None:
     nodes.start(HEAD, cpus=2)
+    document["run"] |= {"data": {"root": "synthetic:2000x24"}, "train": {"epochs": 6, "batch_size": 64}}
+    document["search"] = {"trials": 8, "scheduler": "none"}
     study, folder = written(document), tmp_path / "runs" / "tiny"
     submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--working-dir", str(ROOT)]
     entry = ["--", "python", "-m", "orchestration.tune", "--space", str(study)]
@@ -191,9 +194,10 @@ def test_a_submitted_job_can_be_stopped_and_submitted_again(
     _until(lambda: "complete" in [s["status"] for s in _states(folder).values()])
     stopped = nodes.run(HEAD, ["ray", "job", "stop", "--address", "http://127.0.0.1:8265", "first"])
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert len(_states(folder)) < 8  # it was stopped before its end
     done = nodes.run(HEAD, [*submit, *entry])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [s["status"] for s in _states(folder).values()] == ["complete"] * 4
+    assert [s["status"] for s in _states(folder).values()] == ["complete"] * 8
 
 
 def test_through_ray_client_the_command_runs_on_the_head(
