@@ -31,7 +31,8 @@ class Exploring(TPESampler):  # type: ignore[misc]
             seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup
         )
         self._startup = startup
-        self._random = RandomSampler(seed=seed)
+        # TPE draws with `seed` itself where it has seen too little: the same numbers would be the same trial.
+        self._random = RandomSampler(seed=seed_of(seed, "exploring") % 2**32)
         self._draw = random.Random(seed)
 
     def _explores(self, trial: FrozenTrial) -> bool:

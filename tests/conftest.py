@@ -201,7 +201,7 @@ def command(cache: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=400,
         )
 
     return run

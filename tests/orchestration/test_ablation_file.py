@@ -85,7 +85,7 @@ def test_seeds_of_searched_arms_are_fresh(of: Callable[..., Study]) -> None:
 def test_the_search_inside_an_arm_is_on_its_values(of: Callable[..., Study]) -> None:
     study = of(EXPLICIT, space={"loss.gender_weight": {"low": 0.1, "high": 10}})
     arm = cells.arms(study, lambda config: 1)[0]
-    sub = cells.sub_study(study, arm, "/root")
+    sub = cells.sub_study(study, arm, "/root/searches")
     assert sub.config().model.age_head.name == "fc" and sub.search == study.search
     assert (sub.study, sub.storage, sub.ablation) == ("fc", "/root/searches", None)
     tuned = cells.cells(study, [arm], {"fc": {"loss.gender_weight": 7.0}})

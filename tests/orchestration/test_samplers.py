@@ -13,7 +13,7 @@ import pytest
 
 from orchestration.errors import UserError
 from orchestration.sampler_choice import chosen, require_packages
-from orchestration.samplers import sampler
+from orchestration.samplers import Exploring, sampler
 from orchestration.space import sample
 from orchestration.study import Study
 
@@ -151,3 +151,11 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"cmaes needs the package cmaes: pip install"):
         require_packages(load("search.sampler=cmaes", "search.scheduler=none"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_trials_at_once_differ_from_each_other(seed: int) -> None:
+    study = optuna.create_study(sampler=Exploring(seed, startup=2))
+    drawn = [study.ask() for _ in range(8)]  # none has ended
+    points = [(t.suggest_float("a", 0.1, 10, log=True), t.suggest_float("b", 0, 1)) for t in drawn]
+    assert len(set(points)) == 8
