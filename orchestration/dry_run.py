@@ -37,10 +37,7 @@ def lines(opened: Opened, address: str | None, search: bool) -> list[str]:
         found += [f"space, {len(study.space)} parameters:", *space(study), *_trials(opened, wanted)]
     else:
         found.append(f"one run, {wanted.finals} epochs")
-    found.append(
-        f"{place.concurrent if search else 1} at once, each {place.workers} worker(s) on"
-        f" {place.cpus} CPU and {place.gpus:g} GPU"
-    )
+    found.append(f"{place.concurrent if search else 1} at once, each {place}")
     found += costs.time(wanted, place, measured, search)
     found += costs.budget(opened.folder, wanted, place, measured) if search else []
     return [*found, *_disk(opened, wanted, place, measured, search)]

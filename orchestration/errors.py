@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from data.errors import MachineError, nearest
 
-__all__ = ["ConfigError", "MachineError", "NothingFinished", "UserError", "nearest"]
+__all__ = ["ConfigError", "MachineError", "NothingFinished", "UserError", "first_line", "nearest"]
 
 
 class UserError(Exception):
@@ -25,3 +25,8 @@ class ConfigError(UserError):
 
 class NothingFinished(Exception):
     """A search that ended without one finished trial; commands exit with 1."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line: its words' first, else the name of its class."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

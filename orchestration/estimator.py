@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.schema import Preparation
-from orchestration.errors import UserError
+from orchestration.errors import UserError, first_line
 from orchestration.find_model import find
 from orchestration.frozen import CPU_BATCH
 from orchestration.storage import Storage
@@ -130,4 +130,4 @@ def _device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--device {name}: {first_line(error)}") from None

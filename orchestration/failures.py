@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestration.causes import DIED, EXCEPTION, NOT_FINITE, OUT_OF_MEMORY
+from orchestration.errors import first_line
 from orchestration.records import Member
 from orchestration.run import Superseded
 from orchestration.study import Study
@@ -37,7 +38,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, (Diverged, Superseded)):
         return str(error)
     if cause_of(error) == OUT_OF_MEMORY:
-        return f"out of memory: {first or type(error).__name__}"
+        return f"out of memory: {first_line(error)}"
     return f"{type(error).__name__}: {first}"
 
 

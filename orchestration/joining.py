@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestration import nodes, probe
 from orchestration.console import size, table
-from orchestration.errors import MachineError, UserError
+from orchestration.errors import MachineError, UserError, first_line
 
 
 def join(address: str, options: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ def connect(address: str, options: dict[str, Any]) -> None:
         ray.init(address=address, **options)
     except ray.exceptions.AuthenticationError as error:
         raise UserError(
-            f"--address {address}: the cluster asks for a token ({str(error).splitlines()[0]}); set"
+            f"--address {address}: the cluster asks for a token ({first_line(error)}); set"
             " RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on the head"
         ) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -94,7 +94,7 @@ def difference(here: dict[str, str | None], there: dict[str, str | None] | Excep
     The Python must agree to its minor version, Ray wholly; of the other packages each must be there.
     """
     if isinstance(there, Exception):
-        return f"no answer: {str(there).splitlines()[0] if str(there) else type(there).__name__}"
+        return f"no answer: {first_line(there)}"
     found = []
     for name, digits in (("Python", 2), ("ray", 3)):
         mine, theirs = str(here[name]), str(there[name])

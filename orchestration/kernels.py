@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from model.backbones import Backbone
-from orchestration.errors import UserError
+from orchestration.errors import UserError, first_line
 from orchestration.study import Resources
 
 
@@ -61,7 +61,7 @@ def compiler_problem(device: str) -> str | None:
     try:
         torch.compile(_probe)(torch.ones(8, device=device))
     except Exception as error:  # inductor's errors have no common class
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         return (
             f"resources.compile: torch.compile does not work on this machine's {device} ({reason[:200]});"
             f" install {needed}, or set resources.compile=false"

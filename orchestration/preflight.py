@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import cache
+from pyarrow.fs import FileType
+
+from data import cache, remote
 from data.faces import Faces
 from orchestration import nodes
 from orchestration.console import size, table
-from orchestration.errors import MachineError
+from orchestration.errors import MachineError, first_line
 from orchestration.inputs import Inputs, file_sha256
 from orchestration.nodes import Node
 from orchestration.storage import Storage
@@ -48,7 +50,9 @@ def check(opened: Opened) -> list[float]:
     try:
         answers = nodes.ask_each(found, look, storage.root, token, inputs)
         seen = [
-            _back(storage, token, node, answer) if isinstance(answer, Seen) else _silent(answer)
+            _back(storage, token, node, answer)
+            if isinstance(answer, Seen)
+            else Seen({"answer": first_line(answer)}, ())
             for node, answer in zip(found, answers, strict=True)
         ]
     finally:
@@ -96,7 +100,7 @@ def _answer(question: Callable[[], str]) -> str:
     try:
         return question()
     except Exception as error:
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+        return first_line(error)
 
 
 def _storage(root: str, token: str) -> str:
@@ -109,15 +113,14 @@ def _storage(root: str, token: str) -> str:
     return FINE
 
 
-def _back(storage: Storage, token: str, node: Node, seen: Seen) -> Seen:
+def _back(storage: Storage, token: str, node: Node, answer: Seen | Exception) -> Seen:
     """What a node wrote must have come here too."""
-    if seen.columns["storage"] == FINE and storage.get(f"preflight-{node.id}") != token.encode():
-        return Seen({**seen.columns, "storage": "what the node writes does not arrive here"}, seen.gpu_gib)
-    return seen
-
-
-def _silent(error: Exception) -> Seen:
-    return Seen({"answer": str(error).splitlines()[0] if str(error) else type(error).__name__}, ())
+    if isinstance(answer, Exception):
+        return Seen({"answer": first_line(answer)}, ())
+    if answer.columns["storage"] == FINE and storage.get(f"preflight-{node.id}") != token.encode():
+        columns = {**answer.columns, "storage": "what the node writes does not arrive here"}
+        return Seen(columns, answer.gpu_gib)
+    return answer
 
 
 def _data(inputs: Inputs) -> str:
@@ -150,10 +153,8 @@ def _reached(address: str) -> str:
     """An object is fetched when a run needs it; here it is only looked for."""
     if "://" not in address:
         return FINE
-    from pyarrow import fs
-
-    files, path = fs.FileSystem.from_uri(address)
-    return f"{address} is not found" if files.get_file_info(path).type == fs.FileType.NotFound else FINE
+    files, path = remote.opened(address)
+    return f"{address} is not found" if files.get_file_info(path).type == FileType.NotFound else FINE
 
 
 def _counted_gpus() -> int:

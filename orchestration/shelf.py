@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from orchestration import lock
-from orchestration.errors import UserError, nearest
+from orchestration.errors import UserError, first_line, nearest
 from orchestration.records import ENDED, ENDED_FILE, KINDS, STATE, Member, Records
 from orchestration.storage import Storage
 
@@ -70,9 +70,7 @@ def entry(folder: Storage) -> Entry:
     try:
         return _entry(folder, count, changed)
     except (UserError, yaml.YAMLError, ValueError) as error:
-        return Entry(
-            folder.name, folder, "damaged", holder=str(error).splitlines()[0], size=count, changed=changed
-        )
+        return Entry(folder.name, folder, "damaged", holder=first_line(error), size=count, changed=changed)
 
 
 def _entry(folder: Storage, count: int, changed: float) -> Entry:
