@@ -237,7 +237,7 @@ def test_the_papers_study_in_train_workers_with_a_trial_that_asha_stops(
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "runs" / "rapl"
