@@ -7,17 +7,17 @@ import time
 class Progress:
     """Counts to `total` on stderr, with the rate and the time that remains."""
 
-    def __init__(self, total: int, label: str, unit: str) -> None:
-        self.total, self.label, self.unit = total, label, unit
+    def __init__(self, total: int, label: str, unit: str, log_seconds: float = 5) -> None:
+        self.total, self.label, self.unit, self._log_seconds = total, label, unit, log_seconds
         self.done = self._skipped = 0
         self._terminal = sys.stderr.isatty()
         self._start = self._shown = time.monotonic()
 
     def advance(self, n: int = 1) -> None:
-        """Count n more; the line is redrawn at most 10 times a second (a log: once in 5 s)."""
+        """Count n more; the line is redrawn at most 10 times a second (a log: once in `log_seconds`)."""
         self.done += n
         now = time.monotonic()
-        if now - self._shown >= (0.1 if self._terminal else 5):
+        if now - self._shown >= (0.1 if self._terminal else self._log_seconds):
             self._shown = now
             self._show(now)
 
@@ -25,6 +25,11 @@ class Progress:
         """Count n that were done before; they don't enter the rate."""
         self.done += n
         self._skipped += n
+
+    def wipe(self) -> None:
+        """Leave no line on a terminal: another one says how it ended."""
+        if self._terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Show the last count and end the line."""

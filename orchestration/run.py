@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from data.progress import Progress
 from orchestration import checkpoint, predictions
 from orchestration.confidence import confidence
 from orchestration.config import RunConfig, identity
@@ -80,10 +81,10 @@ class Run:
         if self.writes:
             self.kept.drop_after(self.training.epoch)
 
-    def step(self) -> dict[str, Any]:
+    def step(self, progress: Progress | None = None) -> dict[str, Any]:
         """Train an epoch, write its line, and the checkpoint when it is due. Returns the line."""
         self._memory.begin()
-        report: dict[str, Any] = {**self.training.step(), **self._memory.read()}
+        report: dict[str, Any] = {**self.training.step(progress), **self._memory.read()}
         if not math.isfinite(report[self.task.metric]):
             raise Diverged(f"{self.task.metric} is not finite in epoch {self.training.epoch}")
         report["best"] = self._best(report)

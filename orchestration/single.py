@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from data.progress import Progress
 from orchestration import kernels
 from orchestration.console import duration, number
 from orchestration.failures import failure, halved
@@ -16,6 +17,7 @@ from orchestration.records import Member
 from orchestration.run import Run
 from orchestration.session import Opened, one_thread_pool
 from orchestration.tracking import Tracker
+from orchestration.training import Training
 
 
 class EpochLines:
@@ -33,6 +35,11 @@ class EpochLines:
     def say(self, line: str) -> None:
         """A line beside the epochs."""
         print(line, file=sys.stderr, flush=True)
+
+    def progress(self, training: Training) -> Progress:
+        """Of the epoch that begins: nothing is said of short ones in a log."""
+        images = len(training.batches.split.train)
+        return Progress(images, f"epoch {training.epoch + 1}/{self.epochs}", "images", log_seconds=30)
 
     def epoch(self, member: Member, line: Mapping[str, Any]) -> None:
         """An epoch is over."""
@@ -75,7 +82,10 @@ def run_here(opened: Opened, member: Member, tracker: Tracker) -> Member:
             task = folder.task(member, config, inputs, test=True)
             run = Run(task, torch.device(device), chosen)
             while not run.finished:
-                lines.epoch(member, run.step())
+                progress = lines.progress(run.training)
+                line = run.step(progress)
+                progress.wipe()
+                lines.epoch(member, line)
                 tracker.wake()
             run.conclude()
         except (RuntimeError, ValueError) as error:  # a diverged loss, or memory

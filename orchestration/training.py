@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data import cache, splits
 from data.faces import Faces
+from data.progress import Progress
 from data.splits import Split
 from model.heads import positions
 from model.network import LossTerms, Network, Outputs
@@ -121,10 +122,10 @@ class Training:
         """Whether all epochs are done."""
         return self.epoch >= self.config.train.epochs
 
-    def step(self) -> dict[str, float]:
+    def step(self, progress: Progress | None = None) -> dict[str, float]:
         """Train one epoch, choose the next references, validate. Returns the epoch's metrics.
 
-        Raises Diverged if the loss is not finite.
+        `progress` is advanced by each batch's images. Raises Diverged if the loss is not finite.
         """
         start = time.perf_counter()
         self.position.begin()
@@ -134,6 +135,8 @@ class Training:
             self._seed_dropout(index)
             sums += self._update(batch).double()
             self.schedule.after_step()
+            if progress is not None:
+                progress.advance(len(batch.age))
             if self.averaged is not None:
                 self.averaged.after_step()
             if index % CHECK_STEPS == CHECK_STEPS - 1:

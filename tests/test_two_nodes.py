@@ -12,6 +12,8 @@ import pytest
 import two_nodes
 from two_nodes import ADDRESS, HEAD, OTHER, ROOT, TwoNodes
 
+from data.cache import local
+
 pytestmark = pytest.mark.cluster
 
 
@@ -167,6 +169,60 @@ def test_a_node_with_a_disk_of_its_own_is_found_before_the_first_trial(
     assert re.search(rf"{OTHER}.* NO", done.stderr), done.stderr
     assert "a folder that all nodes share" in done.stderr
     assert not (runs / "tiny" / "trials").exists()
+
+
+_BUCKETS = """
+import sys
+from pyarrow import fs
+at, faces, weights = sys.argv[1:]
+store = fs.FileSystem.from_uri(f"s3://faces?{at}&allow_bucket_creation=true")[0]
+for bucket in ("faces", "studies"):
+    store.create_dir(bucket)
+fs.copy_files(faces, "faces/drawn", destination_filesystem=store)
+fs.copy_files(weights, "faces/small_ir.pt", destination_filesystem=store)
+"""
+_READ = """
+import json, sys
+from orchestration.storage import Storage
+trials = Storage(sys.argv[1]).child("trials")
+names = trials.list(folders=True)
+print(json.dumps([[trials.child(n).get_json(f) for f in ("state.json", "processes/0.json")] for n in names]))
+"""
+
+
+def test_nodes_with_disks_of_their_own_work_through_an_object_store(
+    nodes: TwoNodes, document: dict[str, Any], written: Callable[..., Path], tmp_path: Path, weights: Path
+) -> None:
+    faces, disk = local("synthetic:300x24"), tmp_path / "disk"
+    disk.mkdir()
+    nodes.environment["RAPL_CACHE"] = str(disk)
+    nodes.start(HEAD)
+    nodes.start(OTHER, hidden=[disk])
+    log, at = tmp_path / "server.log", f"endpoint_override={HEAD}:5555&scheme=http"
+    nodes.popen(HEAD, [sys.executable, "-m", "moto.server", "-H", HEAD, "-p", "5555"], log)
+    _until(lambda: "Running on" in log.read_text())
+    made = nodes.run(HEAD, [sys.executable, "-c", _BUCKETS, at, str(faces), str(weights)])
+    assert made.returncode == 0, made.stderr
+    document["run"]["data"]["root"] = f"s3://faces/drawn?{at}"
+    document["run"]["model"]["backbone"]["weights"] = f"s3://faces/small_ir.pt?{at}"
+    document["run"]["model"] |= {"train_backbone": False, "neck": {"name": "mlp", "width": 16}}
+    document["run"]["train"]["epochs"] = 12
+    document["search"] = {"trials": 12, "scheduler": "none"}
+    done = nodes.run(HEAD, _command("tune", written({**document, "storage": f"s3://studies?{at}"})))
+    assert done.returncode == 0, done.stdout + done.stderr
+    read = nodes.run(HEAD, [sys.executable, "-c", _READ, f"s3://studies/tiny?{at}"])
+    states, processes = zip(*json.loads(read.stdout), strict=True)
+    assert [state["status"] for state in states] == ["complete"] * 12
+    assert len({process["node"] for process in processes}) == 2
+    # Each node has its own copy of the faces and of the features, fetched once.
+    assert _names(nodes.disk(OTHER, disk)) == _names(disk)
+    for name in ("images.npy", "small_ir.pt", ".arrow"):
+        fetches = re.findall(rf"({HEAD}|{OTHER}) .*GET /\S*{name} ", log.read_text())
+        assert sorted(fetches) == [HEAD, OTHER], name
+
+
+def _names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.glob("fetched/**/*") if path.is_file()}
 
 
 def test_the_code_goes_along_to_a_node_without_it(

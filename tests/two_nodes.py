@@ -84,12 +84,23 @@ class TwoNodes:
         done = self.run(address, ["unshare", "-m", "bash", "-c", f"{mounts}{start}"], timeout=240)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def disk(self, address: str, path: Path) -> Path:
+        """A folder of this machine as Ray sees it there."""
+        daemon = next(
+            pid
+            for pid in self._pids(address)
+            if b"raylet/raylet" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        return Path(f"/proc/{daemon}/root{path}")
+
+    def _pids(self, address: str) -> list[str]:
+        asked = ["ip", "netns", "pids", self.spaces[address]]
+        return subprocess.run(asked, capture_output=True, text=True).stdout.split()
+
     def kill(self, address: str) -> None:
         """kill -9 for everything that runs there, as a machine that loses its power."""
         for _ in range(5):
-            pids = subprocess.run(
-                ["ip", "netns", "pids", self.spaces[address]], capture_output=True, text=True
-            ).stdout.split()
+            pids = self._pids(address)
             if not pids:
                 return
             for pid in pids:

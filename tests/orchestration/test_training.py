@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from data import splits
 from data.faces import Faces
+from data.progress import Silent
 from data.protocols import Spec
 from orchestration.config import RunConfig
 from orchestration.errors import UserError
@@ -290,6 +291,13 @@ def test_a_loss_that_is_not_finite_is_divergence(make: Make) -> None:
         training.network.age_head.linear.weight.fill_(torch.inf)
     with pytest.raises(Diverged, match="not finite in epoch 1"):
         training.step()
+
+
+def test_an_epochs_progress_counts_every_training_face_once(make: Make) -> None:
+    training = make({"train.batch_size": 50})
+    progress = Silent(180, "epoch", "images")
+    training.step(progress)
+    assert progress.done == len(training.batches.split.train) == 180
 
 
 def test_another_seed_is_another_run_and_the_same_seed_the_same(
