@@ -58,10 +58,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread over processes (pytest -n), the tests with the session's Ray or object store stay in one."""
+    """Spread over processes (pytest -n), the tests with the session's Ray or object store stay in one.
+
+    The longest come first, so that no process has one left when the others are done.
+    """
     for item in items:
         if {"ray_session", "object_store"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("ray"))
+    items.sort(key=lambda item: item.path.name not in ("test_faults.py", "test_end_to_end.py"))
 
 
 @pytest.fixture(scope="session")
