@@ -78,10 +78,13 @@ class Estimator:
         return {name: torch.cat([part[name] for part in found]).numpy() for name in self.columns}
 
     def _step(self, images: Tensor) -> dict[str, Tensor]:
-        views: list[dict[str, Tensor]] = []
-        for mirrored in (False, True) if self.flip else (False,):
-            views += of_each(self.members, images, mirrored)
-        return {name: _mean(name, views) for name in self.columns}
+        seen = [of_each(self.members, images, mirrored) for mirrored in sides(self.flip)]
+        return averaged([view for views in seen for view in views], self.columns)
+
+
+def sides(flip: bool) -> tuple[bool, ...]:
+    """Whether a face is seen mirrored, for each time that it is seen."""
+    return (False, True) if flip else (False,)
 
 
 def of_each(members: Sequence[Trained], images: Tensor, mirrored: bool = False) -> list[dict[str, Tensor]]:
@@ -94,6 +97,11 @@ def of_each(members: Sequence[Trained], images: Tensor, mirrored: bool = False) 
             features[key] = member.features(images, mirrored)
         views.append(member.columns(images, mirrored, features[key]))
     return views
+
+
+def averaged(views: Sequence[dict[str, Tensor]], names: Sequence[str]) -> dict[str, Tensor]:
+    """The columns `names` [b] of an ensemble's members, or of one that saw each face several times."""
+    return {name: _mean(name, views) for name in names}
 
 
 def _mean(name: str, views: Sequence[dict[str, Tensor]]) -> Tensor:

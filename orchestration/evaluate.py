@@ -38,6 +38,8 @@ def main() -> int:
     parser.add_argument(
         "--challenge", default="18,21,25,30", metavar="AGES", help="challenge ages (18,21,25,30)"
     )
+    parser.add_argument("--flip", action="store_true", help="average over each face and its mirror image")
+    parser.add_argument("--ensemble", action="store_true", help="measure the mean of all models too")
     parser.add_argument("--names", action="store_true", help="file names, which may name people, of mistakes")
     parser.add_argument(
         "--format", default="md,html,json", metavar="LIST", help="of md, html, json; default all"
@@ -52,12 +54,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Audit, predict, measure, and write what the arguments ask for."""
     wanted = cli.formats(arguments.format, FORMATS)
     challenges = _ages(arguments.challenge)
-    from orchestration import evaluation_mlflow, evaluation_run  # these import torch
+    from orchestration import evaluation_mlflow, evaluation_plan, evaluation_run  # these import torch
     from orchestration.evaluation import Asked
     from orchestration.storage import Storage
 
     asked = Asked(arguments.legal, challenges)
-    plan = evaluation_run.plan(arguments.models, arguments.data, arguments.part)
+    plan = evaluation_plan.plan(
+        arguments.models, arguments.data, arguments.part, arguments.flip, arguments.ensemble
+    )
     for line in plan.audit():
         print(line)
     found = evaluation_run.run(plan, asked)
@@ -67,7 +71,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with out.on_disk(*pages) as files:
         for model in plan.models:
             mine = [one for one in found if one.model == model.name]
-            print(evaluation_mlflow.send(model, mine, files))
+            print(evaluation_mlflow.send(model, mine, files, plan.flip))
     for name in pages:
         print(f"results: {out.address(name)}")
     print(f"next: python -m orchestration.predict {shlex.quote(plan.models[0].folder.root)} IMAGE")

@@ -16,7 +16,7 @@ from data.progress import Progress
 from orchestration import feature_files, ledger, predictions
 from orchestration.batches import EVALUATION_BATCH
 from orchestration.errors import UserError
-from orchestration.estimator import BATCH, of_each
+from orchestration.estimator import BATCH, averaged, of_each, sides
 from orchestration.exposure import Part, Seen
 from orchestration.find_model import find
 from orchestration.frozen import CPU_BATCH
@@ -27,6 +27,7 @@ from orchestration.storage import Storage
 from orchestration.trained import Backbones, Trained, restore
 
 Columns = dict[str, Tensor]
+PLAIN, MIRRORED = "identity", "hflip"  # views, as feature files name them
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,16 @@ def _short(folders: Sequence[Storage], given: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else list(given)
 
 
-def predict(models: Sequence[Subject], known: Sequence[Seen | None], part: Part) -> list[Predictions]:
-    """What every model says of the part, in the order of the models.
+def predict(
+    models: Sequence[Subject], known: Sequence[Seen | None], part: Part, flip: bool
+) -> list[Predictions]:
+    """What every model says of the part, in the order of the models; with `flip` of each face and its mirror
+    image, averaged.
 
     A run's own test part was predicted when it ended: those predictions are taken where they are this
     checkpoint's. Raises UserError where faces are not of the size that a model takes.
     """
-    found = [_kept(model, seen, part) for model, seen in zip(models, known, strict=True)]
+    found = [None if flip else _kept(model, seen, part) for model, seen in zip(models, known, strict=True)]
     asked = [model for model, kept in zip(models, found, strict=True) if kept is None]
     for model in asked:
         if model.trained.size != part.faces.image_size:
@@ -79,7 +83,7 @@ def predict(models: Sequence[Subject], known: Sequence[Seen | None], part: Part)
                 f"{model.name} takes faces of {model.trained.size} pixels a side; those of {part.faces.root}"
                 f" have {part.faces.image_size}. Prepare it again with --size {model.trained.size}"
             )
-    made = iter(_pass(asked, part) if asked else [])
+    made = iter(_pass(asked, part, flip) if asked else [])
     return [next(made) if kept is None else kept for kept in found]
 
 
@@ -94,10 +98,10 @@ def _kept(model: Subject, seen: Seen | None, part: Part) -> Predictions | None:
     return kept if same == mine else None
 
 
-def _pass(models: Sequence[Subject], part: Part) -> list[Predictions]:
+def _pass(models: Sequence[Subject], part: Part, flip: bool) -> list[Predictions]:
     """Predictions from features where a run left those of all these faces, else from images."""
-    features = [_features(model, part.faces) for model in models]
-    seeing = [model.trained for model, known in zip(models, features, strict=True) if known is None]
+    features = [_features(model, part.faces, flip) for model in models]
+    seeing = any(known is None for known in features)
     step = CPU_BATCH if models[0].trained.device.type == "cpu" else BATCH
     step = step if seeing else EVALUATION_BATCH
     progress = Progress(len(part.rows), part.faces.name, "faces")
@@ -105,27 +109,57 @@ def _pass(models: Sequence[Subject], part: Part) -> list[Predictions]:
     for start in range(0, len(part.rows), step):
         rows = part.rows[start : start + step]
         images = torch.from_numpy(part.faces.gather(rows)) if seeing else torch.empty(0)
-        looked = iter(of_each(seeing, images))
-        for model, known, kept in zip(models, features, collected, strict=True):
-            given = None if known is None else torch.from_numpy(known[rows])
-            kept.append(next(looked) if given is None else model.trained.columns(images, False, given))
+        views = [_look(models, features, images, rows, mirrored) for mirrored in sides(flip)]
+        for kept, seen in zip(collected, zip(*views, strict=True), strict=True):
+            kept.append(averaged(seen, list(seen[0])))
         progress.advance(len(rows))
     progress.close()
     return [_predictions(model, part, kept) for model, kept in zip(models, collected, strict=True)]
 
 
-def _features(model: Subject, faces: Faces) -> NDArray[np.float32] | None:
-    """Features [n, channel] of a frozen run's backbone, where a run beside its study computed them."""
+@dataclass(frozen=True)
+class Known:
+    """Features of a whole data set that a run computed: a map [n, view, channel] of a file, and its views."""
+
+    array: NDArray[np.float32]
+    views: tuple[str, ...]
+
+    def of(self, rows: NDArray[np.int64], mirrored: bool) -> Tensor:
+        """[b, channel]."""
+        view = self.views.index(MIRRORED if mirrored else PLAIN)
+        return torch.from_numpy(np.ascontiguousarray(self.array[rows, view]))
+
+
+def _look(
+    models: Sequence[Subject],
+    features: Sequence[Known | None],
+    images: Tensor,
+    rows: NDArray[np.int64],
+    mirrored: bool,
+) -> list[Columns]:
+    """The columns [b] of every model for faces that are seen once."""
+    seeing = [model.trained for model, known in zip(models, features, strict=True) if known is None]
+    looked = iter(of_each(seeing, images, mirrored))
+    return [
+        next(looked) if known is None else model.trained.columns(images, mirrored, known.of(rows, mirrored))
+        for model, known in zip(models, features, strict=True)
+    ]
+
+
+def _features(model: Subject, faces: Faces, flip: bool) -> Known | None:
+    """Features by a frozen run's backbone, where a run beside its study left every view that is needed."""
     config = model.trained.config
-    if model.study is None or config is None or not config.frozen or "identity" not in config.features.views:
+    wanted = {PLAIN, MIRRORED} if flip else {PLAIN}
+    if model.study is None or config is None or not config.frozen:
+        return None
+    if not wanted <= set(config.features.views):
         return None
     weights = str(model.trained.origin.get("started_from"))
     inputs = Inputs(str(faces.root), faces.fingerprint, "", (), weights_sha256=weights)
     path = feature_files.find(config, inputs, model.study.parent())
     if path is None:
         return None
-    found: NDArray[np.float32] = open_features(path).array[:, config.features.views.index("identity")]
-    return found
+    return Known(open_features(path).array, config.features.views)
 
 
 def _predictions(model: Subject, part: Part, collected: Sequence[Columns]) -> Predictions:

@@ -12,7 +12,7 @@ from finished_runs import finished
 
 from data.faces import Faces
 from data.verdicts import LEAK, UNKNOWN
-from orchestration import evaluation_run, exposure, predictions
+from orchestration import evaluation_plan, evaluation_run, exposure, predictions
 from orchestration.errors import UserError
 from orchestration.estimator import load
 from orchestration.evaluation import Asked, Evaluation
@@ -31,7 +31,7 @@ def run(task: Callable[..., Task]) -> Run:
 
 
 def evaluated(run: Run, *data: str, part: str | None = None) -> list[Evaluation]:
-    plan = evaluation_run.plan([run.storage.root], data, part)
+    plan = evaluation_plan.plan([run.storage.root], data, part)
     return evaluation_run.run(plan, Asked())
 
 
@@ -64,6 +64,34 @@ def test_other_faces_are_all_scored_as_the_model_predicts_them(run: Run) -> None
     assert (asked.part, asked.images) == ("test", 48)
 
 
+def test_with_flip_an_age_is_the_mean_of_the_face_and_its_mirror_image(run: Run) -> None:
+    for data in (run.task.inputs.data, OTHER):  # its own test part was predicted when it ended, unmirrored
+        plan = evaluation_plan.plan([run.storage.root], [data], None, flip=True)
+        (found,) = evaluation_run.run(plan, Asked())
+        images = plan.parts[0].faces.gather(plan.parts[0].rows)
+        estimator = load(run.storage.root)
+        seen = [estimator.predict(np.ascontiguousarray(i)) for i in (images, images[:, :, ::-1])]
+        age = np.mean([one["predicted_age"] for one in seen], axis=0)
+        assert found.kept.column("predicted_age") == pytest.approx(age, rel=1e-5)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_face_by_face(task: Callable[..., Task]) -> None:
+    runs = [finished(task(f"s{seed}", {"train.epochs": 1, "seed": seed})) for seed in (0, 1)]
+    plan = evaluation_plan.plan([run.storage.root for run in runs], [], None, ensemble=True)
+    *each, both = evaluation_run.run(plan, Asked())
+    ages = np.mean([one.kept.column("predicted_age") for one in each], axis=0)
+    female = np.mean([one.kept.column("female_probability") for one in each], axis=0)
+    true = both.kept.column("age")
+    assert both.model == "ensemble of 2" and both.images == each[0].images
+    assert both.metrics["age_mae"] == pytest.approx(np.abs(ages - true).mean(), rel=1e-9)
+    assert both.kept.column("female_probability") == pytest.approx(female, rel=1e-9)
+    assert {kind: one.verdict for kind, one in both.leaks.items()} == {
+        kind: one.verdict for kind, one in each[0].leaks.items()
+    }
+    with pytest.raises(UserError, match="one model is no ensemble"):
+        evaluation_plan.plan([runs[0].storage.root], [], None, ensemble=True)
+
+
 def test_predictions_of_another_checkpoint_are_not_taken_for_this_ones(run: Run) -> None:
     kept = predictions.read(run.storage, "test")
     assert kept is not None
@@ -82,11 +110,11 @@ def test_faces_that_the_model_was_trained_on_are_never_scored(run: Run) -> None:
 def test_models_of_different_splits_are_not_put_side_by_side(task: Callable[..., Task]) -> None:
     runs = [finished(task(f"s{s}", {"train.epochs": 1, "data.split_seed": s})) for s in (0, 1)]
     with pytest.raises(UserError, match="different splits"):
-        evaluation_run.plan([run.storage.root for run in runs], [runs[0].task.inputs.data], None)
+        evaluation_plan.plan([run.storage.root for run in runs], [runs[0].task.inputs.data], None)
 
 
 def test_people_of_the_training_data_are_found_by_name_where_it_lies(run: Run) -> None:
-    plan = evaluation_run.plan([run.storage.root], [OTHER], None)
+    plan = evaluation_plan.plan([run.storage.root], [OTHER], None)
     told = plan.leaks[0][0]["fine_tuning"]
     assert told.verdict == LEAK  # drawn people carry the same names
     assert "  single/a: leaks from fine-tuning data: leak" in "\n".join(plan.audit())
@@ -95,7 +123,7 @@ def test_people_of_the_training_data_are_found_by_name_where_it_lies(run: Run) -
 
 
 def test_shots_count_training_faces_alone(run: Run) -> None:
-    plan = evaluation_run.plan([run.storage.root], [], None)
+    plan = evaluation_plan.plan([run.storage.root], [], None)
     (seen,) = plan.known
     assert seen is not None
     assert sum(seen.counts().values()) == len(run.training.batches.split.train)
@@ -104,7 +132,7 @@ def test_shots_count_training_faces_alone(run: Run) -> None:
 
 
 def test_files_hold_the_numbers_and_no_file_names_unless_asked(run: Run, tmp_path: Path) -> None:
-    plan = evaluation_run.plan([run.storage.root], [], None)
+    plan = evaluation_plan.plan([run.storage.root], [], None)
     found = evaluation_run.run(plan, Asked())
     out = Storage(str(tmp_path / "out"))
     for named in (False, True):
@@ -121,13 +149,13 @@ def test_files_hold_the_numbers_and_no_file_names_unless_asked(run: Run, tmp_pat
 
 def test_metrics_lie_on_the_models_run_in_mlflow(run: Run, tmp_path: Path) -> None:
     """One test, since a fresh SQLite store takes seconds to make."""
-    plan = evaluation_run.plan([run.storage.root], [], None)
+    plan = evaluation_plan.plan([run.storage.root], [], None)
     found = evaluation_run.run(plan, Asked())
-    assert "no store beside the study" in send(plan.models[0], found, [])
+    assert "no store beside the study" in send(plan.models[0], found, [], False)
     _track(run)
     file = tmp_path / "evaluation.json"
     file.write_text("{}")
-    told = send(plan.models[0], found, [file])
+    told = send(plan.models[0], found, [file], False)
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
@@ -153,7 +181,7 @@ def _track(run: Run) -> None:
 
 def test_a_model_that_is_not_there_is_said() -> None:
     with pytest.raises(UserError, match="nothing_here"):
-        evaluation_run.plan(["nothing_here"], [OTHER], None)
+        evaluation_plan.plan(["nothing_here"], [OTHER], None)
 
 
 @pytest.mark.parametrize(
