@@ -54,6 +54,19 @@ def virtual_cluster(at_once: int) -> Iterator[None]:
         nodes.shutdown()
 
 
+class OnDriver:
+    """Holds on to a value in this process and leaves it behind where it is sent elsewhere, torch with it."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnDriver:
+        return OnDriver(self.value)
+
+    def __reduce__(self) -> tuple[type[OnDriver], tuple[()]]:
+        return OnDriver, ()
+
+
 class Measured:
     """Wall and CPU seconds of the block, and how much memory it left behind."""
 
@@ -119,7 +132,7 @@ def ours(trials: int, at_once: int, work: float, folder: str) -> dict[str, float
     class Task(suggested.Members):
         def _task(self, trial_id: str, member: Any) -> Any:
             told = super()._task(trial_id, member)
-            return {"folder": told["task"].folder}  # the whole task would bring torch to the workers
+            return {"folder": told["task"].folder, "told": OnDriver(told)}
 
     class Trial(tune.Trainable):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:

@@ -101,7 +101,10 @@ class Engine:
 
 
 class Watch(tune.Callback):
-    """Called at every turn of Tune's loop, some ten times a second: time spent, and runs that hang."""
+    """Called at every turn of Tune's loop, some ten times a second: time spent, and runs that hang.
+
+    Tune keeps every trial to the end of a search; what a trial leaves behind here is made small.
+    """
 
     def __init__(self, members: Members) -> None:
         self._members = members
@@ -113,3 +116,23 @@ class Watch(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process is gone, and Tune starts it again."""
         self._members.recovered(trial)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial ended; its end is in the study folder by now."""
+        _forget(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial failed for good."""
+        _forget(trial)
+
+
+def _forget(trial: Any) -> None:
+    """Let go of an ended trial's task and of the last values of each metric: 30 kB for three metrics."""
+    trial.config.clear()
+    trial.evaluated_params.clear()
+    trial.invalidate_json_state()
+    known = trial.run_metadata
+    known.metric_analysis.clear()
+    known.metric_n_steps.clear()
+    known.last_result = {}
+    known.invalidate_cache()

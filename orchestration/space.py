@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from orchestration.config import RunConfig
@@ -108,8 +109,9 @@ def in_order(space: Mapping[str, Param]) -> list[str]:
     return order
 
 
+@cache
 def is_integer(path: str) -> bool:
-    """Whether RunConfig takes a whole number at this path."""
+    """Whether RunConfig takes a whole number at this path. Asked at every report of a trial."""
     return all(leaf.field.annotation is int for leaf in leaves(RunConfig)[path])
 
 
