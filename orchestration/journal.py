@@ -51,9 +51,10 @@ class Journal:
         if self._own is not None:
             self._path.write_bytes(folder.storage.get(NAME) or b"")
         self._study = self._open()
-        self._numbers: dict[int, int] = {}  # our trial → Optuna's number
+        # Our trial → the storage's id: asking for one by its number walks through all of them.
+        self._ids: dict[int, int] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            self._numbers[trial.user_attrs[frozen_trials.NUMBER]] = trial.number
+            self._ids[trial.user_attrs[frozen_trials.NUMBER]] = trial._trial_id
         for member in folder.members("trials"):
             self.sync(member)
         self.copy()
@@ -101,9 +102,9 @@ class Journal:
         Raises MachineError (a full disk).
         """
         try:
-            for number in range(len(self._numbers), member.number):
+            for number in range(len(self._ids), member.number):
                 earlier = self._folder.member(f"trials/{number:04d}")
-                if earlier is not None and number not in self._numbers:
+                if earlier is not None and number not in self._ids:
                     self._add(earlier)
             self._sync(member)
             if time.monotonic() - self._copied > COPY_SECONDS:
@@ -112,10 +113,9 @@ class Journal:
             raise MachineError(f"{self._path}: cannot write: {error.strerror or error}") from error
 
     def _sync(self, member: Member) -> None:
-        if member.number not in self._numbers:
+        if member.number not in self._ids:
             return self._add(member)
-        number = self._numbers[member.number]
-        trial = self._study.get_trials(deepcopy=False)[number]
+        trial = self._study._storage.get_trial(self._ids[member.number])
         if trial.state.is_finished():
             return None
         wanted = frozen_trials.frozen(self._folder, member)
@@ -127,12 +127,13 @@ class Journal:
         if wanted.state.is_finished():
             frozen_trials.describe_end(live, wanted)
             told = wanted.values if wanted.state == TrialState.COMPLETE else None
-            self._study.tell(number, told, state=wanted.state)
+            self._study.tell(live, told, state=wanted.state)
         return None
 
     def _add(self, member: Member) -> None:
-        self._study.add_trial(frozen_trials.frozen(self._folder, member))
-        self._numbers[member.number] = len(self._numbers)
+        made = frozen_trials.frozen(self._folder, member)
+        storage, study = self._study._storage, self._study._study_id
+        self._ids[member.number] = storage.create_new_trial(study, template_trial=made)
 
 
 def differences(folder: StudyFolder, study: optuna.Study) -> list[str]:

@@ -19,18 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from data import cache, splits
+from data import splits
 from data.faces import Faces
 from data.progress import Progress
-from data.splits import Split
-from model.heads import positions
 from model.network import LossTerms, Network, Outputs
-from model.weights import load_backbone
 from orchestration import optim
 from orchestration.averaging import Averaged
-from orchestration.batches import DTYPES, Batch, Batches, autocast
+from orchestration.batches import Batch, Batches, autocast
+from orchestration.building import build
 from orchestration.config import Ema, RunConfig
-from orchestration.errors import UserError
 from orchestration.inputs import Inputs
 from orchestration.kernels import PLAIN, Kernels, prepare
 from orchestration.position import PositionTask
@@ -64,8 +61,7 @@ class Training:
         if split.hash != inputs.split_hash:
             raise RuntimeError(f"{inputs.data}: the split changed since this run was planned")
         self.batches = Batches(config, faces, split, self.workers, device, inputs)
-        self.network = self._build(torch.from_numpy(faces.ages[split.train].astype("float64")))
-        self._require_labels(faces, split)
+        self.network = build(config, inputs, self.batches)
         if self.network.backbone is not None:
             prepare(self.network.backbone, kernels)
         self.module: nn.Module = self.network
@@ -80,37 +76,6 @@ class Training:
         average = config.average
         steps = self.batches.steps()
         self.averaged = Averaged(self.network, average.epochs, steps) if isinstance(average, Ema) else None
-
-    def _build(self, train_ages: Tensor) -> Network:
-        torch.manual_seed(seed_of(self.config.seed, "initialisation"))
-        mean, sd = float(train_ages.mean()), float(train_ages.std(correction=0))
-        channels = self.batches.feature_channels
-        network = Network(self.config.model, self.inputs.labels, mean, sd or 1.0, channels)
-        if channels is not None:
-            network.set_feature_statistics(*self.batches.feature_statistics())
-        elif self.inputs.weights is not None and network.backbone is not None:
-            load_backbone(network.backbone, cache.local(self.inputs.weights))
-        counts = positions(train_ages, torch.tensor(self.inputs.labels))
-        network.set_label_counts(torch.bincount(counts[counts >= 0], minlength=len(self.inputs.labels)))
-        network = network.to(self.device, DTYPES[self.config.train.precision])
-        synchronise = self.config.model.batch_norm == "sync" and self.device.type == "cuda"
-        if self.workers.count > 1 and synchronise:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        return network
-
-    def _require_labels(self, faces: Faces, split: Split) -> None:
-        """Raise UserError, naming the sample, where the age head cannot train on an age of the train part."""
-        if not self.network.age_head.trains_on_labels:
-            return
-        train = torch.from_numpy(split.train)
-        strange = train[(self.batches.positions[train] < 0).cpu()].tolist()
-        if strange:
-            first = strange[0]
-            raise UserError(
-                f"model.age_head: {self.config.model.age_head.name} trains on labels only, and"
-                f" {len(strange)} training faces have an age that is none: the first is"
-                f" {faces.sources[first]}, {faces.ages[first]:g} years"
-            )
 
     @property
     def evaluated(self) -> Network:

@@ -72,6 +72,20 @@ def test_expected_epochs_by_hand() -> None:
     assert rule.rest(3, 1) == pytest.approx(1 + 0.5 * 2)
 
 
+@pytest.mark.parametrize("reduction", [2.0, 3.0, 4.0])
+def test_how_many_pass_a_rung_is_the_sum_of_their_chances(reduction: float) -> None:
+    """The rest of a trial is what its closed form says; here the sum, term by term."""
+    rule = Stopping(epochs=12, grace=3, reduction=reduction)
+    rungs = [*rule.rungs(), 12]
+    for trials in (0, 1, 2, 49, 50, 51, 2000):
+        spent, reached, left = 0.0, 0, float(trials)
+        for rung in rungs:
+            spent, reached = spent + left * (rung - reached), rung
+            whole = int(left)
+            left = sum(rule.passes(i) for i in range(whole)) + (left - whole) * rule.passes(whole)
+        assert rule.expected(trials) == pytest.approx(spent, rel=1e-9)
+
+
 def test_no_rule_trains_everything() -> None:
     assert Stopping(20, 5, brackets=0).expected(7) == 140
     assert Stopping(20, 5, brackets=0).rest(15, 3) == 5
