@@ -48,7 +48,7 @@ def _require_labels(network: Network, batches: Batches) -> None:
     if strange:
         first = strange[0]
         raise UserError(
-            f"model.age_head: {network.age_head.name} trains on labels only, and"
+            f"model.age_head: {network.config.age_head.name} trains on labels only, and"
             f" {len(strange)} training faces have an age that is none: the first is"
             f" {batches.faces.sources[first]}, {batches.faces.ages[first]:g} years"
         )
