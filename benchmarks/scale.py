@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,11 +27,9 @@ from typing import Any
 CPUS_OF_NODE = 16
 
 
-def resident() -> float:
-    """Bytes of this process in memory."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096.0
+def resident(line: str) -> float:
+    """Bytes of this process in memory: VmRSS, or VmHWM, the most there were since `Measured` began."""
+    return float(re.search(rf"{line}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
 @contextmanager
@@ -91,16 +90,19 @@ class Calls:
 
 
 class Measured:
-    """Wall and CPU seconds of the block, and how much memory it left behind."""
+    """Wall and CPU seconds of the block, and how much more memory there was in it at most."""
 
     def __enter__(self) -> Measured:
-        self._memory, self._cpu, self._start = resident(), time.process_time(), time.perf_counter()
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+        self._memory = resident("VmRSS")
+        self._cpu, self._start = time.process_time(), time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.wall = time.perf_counter() - self._start
         self.cpu = time.process_time() - self._cpu
-        self.kept = resident() - self._memory
+        self.kept = resident("VmHWM") - self._memory
 
 
 def plain(trials: int, at_once: int, work: float, epochs: int, folder: str) -> dict[str, float]:
@@ -142,15 +144,11 @@ def plain(trials: int, at_once: int, work: float, epochs: int, folder: str) -> d
     return {"wall": taken.wall, "cpu": taken.cpu, "kept": taken.kept}
 
 
-def ours(trials: int, at_once: int, work: float, epochs: int, folder: str) -> dict[str, float]:
-    """The project's search; trials that train nothing."""
+def replace_trials(work: float, epochs: int) -> type:
+    """Let the engine run trials that train nothing; returns what gives them their tasks."""
     from ray import tune
 
-    from orchestration import engine, plan, provenance, search, session, space, study_file, suggested
-    from orchestration.engine import Engine
-    from orchestration.kernels import PLAIN
-    from orchestration.placement import Placement
-    from orchestration.tracking import Tracker
+    from orchestration import engine, suggested
 
     class Task(suggested.Members):
         def _task(self, trial_id: str, member: Any) -> Any:
@@ -178,6 +176,19 @@ def ours(trials: int, at_once: int, work: float, epochs: int, folder: str) -> di
 
     engine.trainable = lambda placement: tune.with_resources(Trial, {"cpu": 1})
     engine.Members = Task  # type: ignore[misc]
+    return Task
+
+
+def ours(trials: int, at_once: int, work: float, epochs: int, folder: str) -> dict[str, float]:
+    """The project's search."""
+    from orchestration import plan, provenance, search, session, space, study_file, suggested
+    from orchestration.engine import Engine
+    from orchestration.kernels import PLAIN
+    from orchestration.mlflow_store import MlflowStore
+    from orchestration.placement import Placement
+    from orchestration.tracking import Tracker
+
+    task = replace_trials(work, epochs)
 
     def one(name: str, count: int) -> None:
         values = [f"study={name}", f"storage={folder}", f"search.trials={count}", "search.sampler=random"]
@@ -193,10 +204,8 @@ def ours(trials: int, at_once: int, work: float, epochs: int, folder: str) -> di
 
     ended: list[float] = []
     one("first", at_once)
-    from orchestration.mlflow_store import MlflowStore
-
     report = Calls(suggested.Members, "on_trial_result")
-    suggest, end = Calls(Task, "suggest"), Calls(suggested.Members, "on_trial_complete")
+    suggest, end = Calls(task, "suggest"), Calls(suggested.Members, "on_trial_complete")
     batch = Calls(MlflowStore, "_send_member")
     with Measured() as taken:
         began = time.perf_counter()
