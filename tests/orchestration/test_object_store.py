@@ -161,9 +161,8 @@ def test_a_study_there_is_listed_reported_evaluated_and_its_model_used(
     assert f"trial {final.number}" in page
     assert f"report: in MLflow at sqlite:///{cache_file()}" in capsys.readouterr().out
     model = root.address(final.name)
-    asked = Namespace(
-        models=[model], data=[], part=None, legal=18, challenge="18", names=False, format="json", out=None
-    )
+    asked = Namespace(models=[model], data=[], part=None, flip=False, ensemble=False, legal=18)
+    asked = Namespace(**vars(asked), challenge="18", names=False, format="json", out=None)
     assert evaluate(asked) == 0
     found = json.loads(root.child(final.name).get("evaluation/evaluation.json") or b"")["evaluations"][0]
     assert final.test is not None and found["metrics"]["age_mae"] == pytest.approx(final.test["age_mae"])
