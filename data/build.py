@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.contact import write_contact
 from data.decode import decode_all
-from data.duplicates import Copy, resolve
+from data.duplicates import Copy, first_alike, resolve
 from data.errors import DataError
 from data.folder import check_room
 from data.journal import Decoded, Journal
@@ -39,13 +40,13 @@ def build(
     label = "align" if preparation.align else "decode"
     progress = bar(len(records), label, "images")
     decoded = decode_all(records, preparation, raw, Journal(folder / journal), executor, progress)
-    kept, dropped = _select(records, digests, decoded, preparation.duplicates)
+    pixels = np.memmap(raw, np.uint8, mode="r").reshape(-1, size, size, 3)
+    kept, dropped = _select(records, digests, decoded, pixels, preparation.duplicates)
     rejected = [*rejected, *dropped]
     counts = _count([copy.record for copy in kept], rejected, decoded)
     if not kept:
         raise DataError(f"no image is left to keep: {reasons(counts)}")
     digest = write_faces(folder / FACES_FILE, raw, kept, size)
-    pixels = np.memmap(raw, np.uint8, mode="r").reshape(-1, size, size, 3)
     write_contact(folder, pixels, [copy.row for copy in kept])
     raw.unlink()
     (folder / journal).unlink()
@@ -59,12 +60,17 @@ def reasons(counts: Counts) -> str:
 
 
 def _select(
-    records: Sequence[Record], digests: Sequence[str], decoded: Sequence[Decoded], duplicates: str
+    records: Sequence[Record],
+    digests: Sequence[str],
+    decoded: Sequence[Decoded],
+    pixels: NDArray[np.uint8],
+    duplicates: str,
 ) -> tuple[list[Copy], list[Rejected]]:
     """Return the rows to keep, ascending, and the rejected with reasons."""
-    rows = list(zip(records, digests, decoded, strict=True))
-    copies = [Copy(i, r, digest, d.pixel_hash) for i, (r, digest, d) in enumerate(rows) if not d.reason]
-    broken = [Rejected(r.source, d.reason) for r, _, d in rows if d.reason]
+    usable = [row for row, result in enumerate(decoded) if not result.reason]
+    firsts = first_alike(usable, [decoded[row].checksum for row in usable], pixels)
+    copies = [Copy(row, records[row], digests[row], first) for row, first in zip(usable, firsts, strict=True)]
+    broken = [Rejected(r.source, d.reason) for r, d in zip(records, decoded, strict=True) if d.reason]
     kept, dropped = resolve(copies) if duplicates == "drop" else (copies, [])
     return kept, broken + dropped
 

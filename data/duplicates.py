@@ -1,4 +1,4 @@
-"""What becomes of copies: pure decisions over groups of images whose prepared pixels are the same.
+"""Which images are copies, and what becomes of them: pure decisions over their prepared pixels and labels.
 
 Files with identical bytes decode to identical pixels, so the pixel groups contain the file groups;
 the reason says which kind a group is.
@@ -8,17 +8,36 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.schema import Record, Rejected
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One decodable image: its record and the SHA-256 of its file and of its prepared pixels."""
+    """One decodable image: its record, the SHA-256 of its file, the first row with the same pixels."""
 
     row: int
     record: Record
     file_hash: str
-    pixel_hash: str
+    first: int
+
+
+def first_alike(rows: Sequence[int], checksums: Sequence[int], pixels: NDArray[np.uint8]) -> list[int]:
+    """Return for each of `rows` the first of them whose `pixels[row]` are the same, which may be itself.
+
+    `checksums`, one for each of `rows`, are a function of the pixels: where they differ, so do these.
+    """
+    alike: dict[int, list[int]] = defaultdict(list)
+    firsts = []
+    for row, checksum in zip(rows, checksums, strict=True):
+        others = alike[checksum]
+        first = next((other for other in others if np.array_equal(pixels[other], pixels[row])), row)
+        if first == row:
+            others.append(row)
+        firsts.append(first)
+    return firsts
 
 
 def resolve(copies: Sequence[Copy]) -> tuple[list[Copy], list[Rejected]]:
@@ -27,9 +46,9 @@ def resolve(copies: Sequence[Copy]) -> tuple[list[Copy], list[Rejected]]:
     Ages conflict: all copies are rejected. Only gender or ethnicity conflict: the first source name is
     kept and that label becomes null. Labels agree: the first source name is kept.
     """
-    groups: dict[str, list[Copy]] = defaultdict(list)
+    groups: dict[int, list[Copy]] = defaultdict(list)
     for copy in sorted(copies, key=lambda c: c.record.source):
-        groups[copy.pixel_hash].append(copy)
+        groups[copy.first].append(copy)
     kept: list[Copy] = []
     rejected: list[Rejected] = []
     for group in groups.values():

@@ -1,6 +1,9 @@
 """The hash pass: SHA-256 of every source, which is all the fingerprint needs."""
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +12,11 @@ from data.schema import Record, Rejected
 
 _CHUNK = 64  # images per task: handing one over takes longer than hashing a small file
 _BLOCK = 1 << 16
+_REASONS = {
+    errno.ENOENT: "file is missing",
+    errno.ELOOP: "file is missing",  # a link that leads to itself
+    errno.ENXIO: "not a file",  # a socket
+}
 
 
 def hash_sources(
@@ -43,12 +51,18 @@ def _digest(record: Record) -> tuple[str, str]:
         return hashlib.sha256(record.pixels.tobytes()).hexdigest(), ""
     assert record.path is not None, f"{record.source} has neither path nor pixels"
     try:
-        if not record.path.is_file():  # reading a pipe or a device may never end
-            return "", "not a file" if record.path.exists() else "file is missing"
+        # By system calls: a file object costs a third of hashing a small file. Opening a pipe must not wait.
+        file = os.open(record.path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        return "", _REASONS.get(error.errno or 0, "file cannot be read")
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):  # reading a pipe or a device may never end
+            return "", "not a file"
         digest = hashlib.sha256()
-        with record.path.open("rb", buffering=0) as file:  # file_digest would clear 256 KiB for every file
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        while block := os.read(file, _BLOCK):
+            digest.update(block)
         return digest.hexdigest(), ""
     except OSError:
         return "", "file cannot be read"
+    finally:
+        os.close(file)
