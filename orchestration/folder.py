@@ -31,6 +31,9 @@ MAY_CHANGE = (
     "tracking_uri",
     "experiment",
 )
+# PyYAML's safe loader and dumper, in C where it was built with libyaml: a seventh of the time, per trial.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 PATHS = ("run.data.root", "run.data.listing", "run.model.backbone.weights")
 
 
@@ -184,7 +187,7 @@ class StudyFolder(Records):
 
     def resolved(self, member: Member) -> dict[str, Any]:
         """The member's `resolved.yaml`: a study file of its own."""
-        return dict(yaml.safe_load(self.storage.get(f"{member.name}/resolved.yaml") or b"{}"))
+        return dict(yaml.load(self.storage.get(f"{member.name}/resolved.yaml") or b"{}", _LOADER))
 
     def _resolved(self, member: Member, config: RunConfig) -> bytes:
         study = {
@@ -196,7 +199,7 @@ class StudyFolder(Records):
         }
         place = self.storage.address(f"{member.name}/resolved.yaml")
         header = f"# python -m orchestration.train --space {place}\n"
-        return (header + yaml.safe_dump(study, sort_keys=False, allow_unicode=True)).encode()
+        return (header + yaml.dump(study, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)).encode()
 
 
 def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:

@@ -88,6 +88,7 @@ class MlflowStore:
                 own["mlflow.parentRunId"] = parent
             run = self.client.create_run(self.experiment, int(started * 1000), tags=own, run_name=title)
             self.runs[key] = run.info.run_id
+            self.sent[key] = 0
         return self.runs[key]
 
     def send(self) -> None:
@@ -244,17 +245,21 @@ class MlflowStore:
         return max((metric.step for metric in history), default=0)
 
     def _close(self, member: Member, run_id: str) -> None:
-        ended = int((member.ended or time.time()) * 1000)
         from mlflow.entities import Metric
 
+        ended = int((member.ended or time.time()) * 1000)
         scores = [Metric(f"test/{name}", value, ended, 0) for name, value in (member.test or {}).items()]
+        words = {
+            "status": member.status,
+            "failure": member.reason,
+            "cause": member.cause,
+            "source": member.source,
+            "constraints_broken": "; ".join(member.broken),
+        }
         self.client.log_batch(run_id, metrics=scores)
-        self.client.set_tag(run_id, "status", member.status)
-        for tag, text in (("failure", member.reason), ("cause", member.cause), ("source", member.source)):
+        for tag, text in words.items():
             if text:
                 self.client.set_tag(run_id, tag, text[:4000])
-        if member.broken:
-            self.client.set_tag(run_id, "constraints_broken", "; ".join(member.broken)[:4000])
         trace = self.folder.storage.get(f"{member.name}/error.txt") if member.status == "failed" else None
         if trace is not None:
             self.client.log_text(run_id, trace.decode(errors="replace"), "error.txt")

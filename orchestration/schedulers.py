@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 import math
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from orchestration.folder import StudyFolder
@@ -20,6 +22,7 @@ from orchestration.stopping import brackets_of, grace_of
 from orchestration.study import Study
 
 MEDIAN_OF = 5  # trials that must have come so far before their median stops one
+PATIENCE_SECONDS = 30.0  # after which one of the trials that wait for a process takes one that is free
 
 
 def scheduler(study: Study) -> TrialScheduler:
@@ -132,10 +135,36 @@ class ByMember(FIFOScheduler):
         self.errors: dict[str, str] = {}  # Tune's words on what ended a trial's process
         self.stopped: set[str] = set()  # members that the rule stopped
         self._over = over
+        self._added: dict[str, float] = {}  # when, of `trials`
+        self._favoured: Any = None  # the trial that takes the next free process, though its own is coming
+        self._favoured_since = 0.0
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """The rule knows the member since it was given out."""
         self.trials[trial.trial_id] = trial
+        self._added[trial.trial_id] = time.monotonic()
+
+    def forget(self, trial_id: str) -> None:
+        """A Tune trial ended."""
+        self.trials.pop(trial_id, None)
+        self._added.pop(trial_id, None)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Who gets the process that an ended trial left, if there is one: the newest trial, or None.
+
+        Left to itself, Tune gives it to the trial that waits longest and throws away the process that is
+        being started for that one; where trials are shorter than such a start, it never has as many
+        processes as there is room for. So that none waits for ever, now and then one takes it all the same.
+        """
+        pending = [trial for trial in self.trials.values() if trial.status == Trial.PENDING]
+        if not pending:
+            return None
+        first, now = pending[0], time.monotonic()
+        if first is not self._favoured:
+            if now - max(self._added[first.trial_id], self._favoured_since) < PATIENCE_SECONDS:
+                return pending[-1]
+            self._favoured, self._favoured_since = first, now
+        return first
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """The rule's decision on an epoch; STOP for all once it is over."""

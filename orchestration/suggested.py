@@ -180,7 +180,7 @@ class Members(Searcher):
         if result is not None:
             self.on_trial_result(trial_id, result)
         member, config = self.live.pop(trial_id)
-        self.scheduler.trials.pop(trial_id, None)
+        self.scheduler.forget(trial_id)
         with self._no_more_after_failure():
             if result is not None and "machine" in result:
                 raise MachineError(result["machine"])

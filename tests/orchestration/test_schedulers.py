@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
+from orchestration import schedulers
 from orchestration.folder import StudyFolder
 from orchestration.records import Member
 from orchestration.run import put_metrics
-from orchestration.schedulers import Known, replay, replay_all, scheduler
+from orchestration.schedulers import PATIENCE_SECONDS, ByMember, Known, replay, replay_all, scheduler
 from orchestration.study import Study
 
 EPOCHS = 9
@@ -87,3 +90,28 @@ def test_a_trial_killed_between_the_word_to_stop_and_its_state_stays_stopped(
     # It passed the rung as the first of all, before there was anything to compare with.
     _put(folder, 5, "running", [9.5] * 4, -9.0)
     assert replay_all(scheduler(folder.study), folder) == [stopped]
+
+
+def test_a_free_process_goes_to_the_newest_trial_and_after_a_long_wait_to_one_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(schedulers.time, "monotonic", lambda: now)
+    chooser = ByMember(FIFOScheduler(), lambda: False)
+    assert chooser.choose_trial_to_run(None) is None
+    runs, *waiting, newest = (Trial("nothing", stub=True) for _ in range(4))
+    for trial in (runs, *waiting, newest):
+        chooser.on_trial_add(None, trial)
+    runs.set_status(Trial.RUNNING)
+    # The processes of both that wait are being started: the one that is free is not for them.
+    assert chooser.choose_trial_to_run(None) is newest
+    now += PATIENCE_SECONDS
+    assert chooser.choose_trial_to_run(None) is waiting[0]
+    waiting[0].set_status(Trial.RUNNING)
+    assert chooser.choose_trial_to_run(None) is newest, (
+        "one at a time, or all that are started are thrown away"
+    )
+    now += PATIENCE_SECONDS
+    assert chooser.choose_trial_to_run(None) is waiting[1]
+    chooser.forget(waiting[1].trial_id)
+    assert chooser.choose_trial_to_run(None) is newest
