@@ -157,10 +157,15 @@ def _sibling(out: Path, kind: str) -> Path:
 
 
 def _alive(pid: int) -> bool:
+    """Return whether a process runs. One that was killed and not waited for, as in a container, does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # gone by now, or a system without /proc
+        return not Path("/proc/self").exists()
+    return state != "Z"

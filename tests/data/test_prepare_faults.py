@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from data import folder
 from data.errors import DataError
 from data.faces import Faces
 from data.prepare import prepare
@@ -61,6 +62,19 @@ def running(tmp_path: Path, table: Callable[..., Path]) -> subprocess.Popen[byte
     run = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     _wait(lambda: any(journal.stat().st_size for journal in tmp_path.glob(".out.partial-*/*.rows")))
     return run
+
+
+def test_a_killed_run_that_nobody_waited_for_counts_as_gone(tmp_path: Path) -> None:
+    run = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    left = tmp_path / f".out.partial-{run.pid}"
+    left.mkdir()
+    folder.clear_stale(tmp_path / "out")
+    assert left.exists(), "its process runs"
+    run.kill()
+    os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table of processes
+    folder.clear_stale(tmp_path / "out")
+    assert not left.exists()
+    run.wait()
 
 
 def test_a_killed_run_leaves_no_data_set_and_no_process_and_other_choices_start_over(
