@@ -40,7 +40,8 @@ def build(
     label = "align" if preparation.align else "decode"
     progress = bar(len(records), label, "images")
     decoded = decode_all(records, preparation, raw, Journal(folder / journal), executor, progress)
-    pixels = np.memmap(raw, np.uint8, mode="r").reshape(-1, size, size, 3)
+    flat = np.memmap(raw, np.uint8, mode="r") if records else np.empty(0, np.uint8)  # no map of nothing
+    pixels = flat.reshape(-1, size, size, 3)
     kept, dropped = _select(records, digests, decoded, pixels, preparation.duplicates)
     rejected = [*rejected, *dropped]
     counts = _count([copy.record for copy in kept], rejected, decoded)
@@ -68,10 +69,11 @@ def _select(
 ) -> tuple[list[Copy], list[Rejected]]:
     """Return the rows to keep, ascending, and the rejected with reasons."""
     usable = [row for row, result in enumerate(decoded) if not result.reason]
-    firsts = first_alike(usable, [decoded[row].checksum for row in usable], pixels)
+    drop = duplicates == "drop"
+    firsts = first_alike(usable, [decoded[row].checksum for row in usable], pixels) if drop else usable
     copies = [Copy(row, records[row], digests[row], first) for row, first in zip(usable, firsts, strict=True)]
     broken = [Rejected(r.source, d.reason) for r, d in zip(records, decoded, strict=True) if d.reason]
-    kept, dropped = resolve(copies) if duplicates == "drop" else (copies, [])
+    kept, dropped = resolve(copies) if drop else (copies, [])
     return kept, broken + dropped
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -125,10 +125,15 @@ def opened(source: Path | BytesIO) -> Image.Image:
             ImageOps.exif_transpose(image, in_place=True)  # in place and `_rgb`: a copy less each
             return _rgb(image)
     except UnidentifiedImageError:
-        empty = isinstance(source, Path) and source.stat().st_size == 0
-        raise Unusable("file is empty" if empty else "file is not an image") from None
+        raise Unusable("file is empty" if _empty(source) else "file is not an image") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise Unusable("image is truncated or damaged") from None
+
+
+def _empty(source: Path | BytesIO) -> bool:
+    with suppress(OSError):  # removed meanwhile
+        return isinstance(source, Path) and source.stat().st_size == 0
+    return False
 
 
 def _rgb(image: Image.Image) -> Image.Image:

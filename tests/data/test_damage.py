@@ -173,6 +173,14 @@ def test_links_to_nothing_pipes_and_devices_are_quarantined(tmp_path: Path, pict
     assert counts.quarantined == {"file is missing": 2, "not a file": 2}
 
 
+def test_a_source_of_which_no_file_can_be_read_is_said_so(tmp_path: Path) -> None:
+    source = tmp_path / "utkface"
+    source.mkdir()
+    (source / _utkface(30)).symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(DataError, match="no image is left to keep: 1 file is missing"):
+        _prepare(source, tmp_path / "out", "utkface")
+
+
 def test_what_macos_adds_is_no_image(tmp_path: Path, picture: Draw) -> None:
     source = tmp_path / "utkface"
     picture(source / _utkface(30), 0)

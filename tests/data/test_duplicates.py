@@ -1,4 +1,4 @@
-"""What becomes of copies, by the label in which they conflict."""
+"""Which images are copies, and what becomes of them by the label in which they conflict."""
 
 import numpy as np
 from hypothesis import given
