@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from data.duplicates import Copy
 from data.faces import Faces, epoch_batches
+from data.raw import Raw
 from data.schema import FACES_FILE, MANIFEST_FILE, Counts, Manifest, Preparation, Record
 from data.store import write_faces
 
@@ -96,12 +97,10 @@ def drawn(folder: Path, count: int, size: int) -> None:
         Record(f"{age}/{gender}/{i}.jpg", None, float(age), str(gender), f"person {i // 20}")
         for i, (age, gender) in enumerate(zip(ages.tolist(), genders.tolist(), strict=True))
     ]
-    raw = folder / "pixels.raw"
-    with raw.open("wb") as file:
-        file.truncate(count * size * size * 3)
-    kept = [Copy(i, record, f"{i:064x}", f"{i:064x}") for i, record in enumerate(records)]
-    digest = write_faces(folder / FACES_FILE, raw, kept, size)
-    raw.unlink()
+    raw = Raw(folder / FACES_FILE, count, size)
+    with raw.path.open("wb") as file:
+        file.truncate(raw.at(count))
+    digest = write_faces(raw, [Copy(i, record, f"{i:064x}", i) for i, record in enumerate(records)])
     labels = tuple(sorted(set(ages.tolist())))
     told = Manifest("drawn", "table", "0" * 64, digest, Counts(count, count), labels, size, Preparation(size))
     (folder / MANIFEST_FILE).write_text(told.to_json())

@@ -14,9 +14,12 @@ from data.errors import DataError
 from data.folder import check_room
 from data.journal import Decoded, Journal
 from data.progress import Progress
+from data.raw import Raw
 from data.schema import FACES_FILE, Counts, Preparation, Record, Rejected
 from data.spread import Executor
 from data.store import write_faces, write_quarantine
+
+_LABELS = 512  # bytes an image, generously: what is written beside its pixels
 
 
 def build(
@@ -35,21 +38,20 @@ def build(
     was cut short left there. Raises DataError if no image is left, MachineError if the disk is too small.
     """
     size = preparation.size
-    check_room(folder, 2 * len(records) * size * size * 3)  # raw pixels, then their Arrow file
-    raw = folder / "pixels.raw"
+    raw = Raw(folder / "pixels.raw", len(records), size)
+    check_room(folder, raw.at(len(records)) + len(records) * _LABELS)
     label = "align" if preparation.align else "decode"
     progress = bar(len(records), label, "images")
     decoded = decode_all(records, preparation, raw, Journal(folder / journal), executor, progress)
-    flat = np.memmap(raw, np.uint8, mode="r") if records else np.empty(0, np.uint8)  # no map of nothing
-    pixels = flat.reshape(-1, size, size, 3)
+    pixels = raw.map()
     kept, dropped = _select(records, digests, decoded, pixels, preparation.duplicates)
     rejected = [*rejected, *dropped]
     counts = _count([copy.record for copy in kept], rejected, decoded)
     if not kept:
         raise DataError(f"no image is left to keep: {reasons(counts)}")
-    digest = write_faces(folder / FACES_FILE, raw, kept, size)
     write_contact(folder, pixels, [copy.row for copy in kept])
-    raw.unlink()
+    digest = write_faces(raw, kept)
+    raw.path.rename(folder / FACES_FILE)
     (folder / journal).unlink()
     write_quarantine(folder, rejected)
     return digest, counts

@@ -23,6 +23,7 @@ from data.align import align
 from data.errors import Unusable
 from data.journal import Decoded, Journal
 from data.progress import Progress
+from data.raw import Raw
 from data.schema import Preparation, Record
 from data.spread import Executor
 
@@ -41,19 +42,19 @@ class Chunk:
 def decode_all(
     records: Sequence[Record],
     preparation: Preparation,
-    raw: Path,
+    raw: Raw,
     journal: Journal,
     executor: Executor,
     progress: Progress,
 ) -> list[Decoded]:
-    """Write the pixels [size, size, 3] uint8 of each record at its row of `raw`; return one result per row.
+    """Write the pixels of each record at its row of `raw`; return one result per row.
 
     A row that can't be decoded is zeros. What `journal` notes as done stays. Raises MachineError when a
     worker is lost.
     """
-    raw.touch()
+    raw.path.touch()
     size = _ALIGNED_CHUNK if preparation.align else _CHUNK
-    done = journal.done(raw, preparation.size**2 * 3)
+    done = journal.done(raw)
     chunks = [Chunk(start, list(records[start : start + size])) for start in range(0, len(records), size)]
     left = [chunk for chunk in chunks if len(done.get(chunk.start, ())) != len(chunk.records)]
     progress.skip(len(records) - sum(len(chunk.records) for chunk in left))
@@ -61,7 +62,7 @@ def decode_all(
     with closing(executor.map(partial(work, preparation=preparation), left)) as results:
         for start, rows, pixels in results:
             if not executor.here:
-                _write(raw, start, pixels)
+                raw.write(start, pixels)
             journal.add(start, rows)
             done[start] = rows
             progress.advance(len(rows))
@@ -70,39 +71,33 @@ def decode_all(
 
 
 def _decode_here(
-    chunk: Chunk, preparation: Preparation, raw: Path
-) -> tuple[int, list[Decoded], list[NDArray[np.uint8]]]:
+    chunk: Chunk, preparation: Preparation, raw: Raw
+) -> tuple[int, list[Decoded], NDArray[np.uint8]]:
     start, rows, pixels = _decode_chunk(chunk, preparation)
-    _write(raw, start, pixels)
-    return start, rows, []
+    raw.write(start, pixels)
+    return start, rows, pixels[:0]
 
 
-def _write(raw: Path, start: int, pixels: Sequence[NDArray[np.uint8]]) -> None:
-    with raw.open("r+b") as file:
-        file.seek(start * pixels[0].nbytes)
-        file.write(np.stack(pixels).data)  # at once: a write for each image takes twice as long
+def _decode_chunk(chunk: Chunk, preparation: Preparation) -> tuple[int, list[Decoded], NDArray[np.uint8]]:
+    size = preparation.size
+    pixels = np.empty((len(chunk.records), size, size, 3), np.uint8)
+    rows = [_decode(record, preparation, out) for record, out in zip(chunk.records, pixels, strict=True)]
+    return chunk.start, rows, pixels
 
 
-def _decode_chunk(
-    chunk: Chunk, preparation: Preparation
-) -> tuple[int, list[Decoded], list[NDArray[np.uint8]]]:
-    decoded = [_decode(record, preparation) for record in chunk.records]
-    return chunk.start, [row for row, _ in decoded], [pixels for _, pixels in decoded]
-
-
-def _decode(record: Record, preparation: Preparation) -> tuple[Decoded, NDArray[np.uint8]]:
-    """Return what came of an image, and its pixels [size, size, 3] as they lie in the file."""
+def _decode(record: Record, preparation: Preparation, out: NDArray[np.uint8]) -> Decoded:
+    """Put the pixels of an image in `out` [size, size, 3], zeros without any; return what came of it."""
     size, note = preparation.size, ""
     try:
         picture = _picture(record)
         if preparation.align is None:
-            found = whole(picture, size)
+            out[:] = whole(picture, size)
         else:
-            found, note = align(picture, size, preparation.align, record.landmarks, record.box)
+            out[:], note = align(picture, size, preparation.align, record.landmarks, record.box)
     except Unusable as reason:
-        return Decoded(0, str(reason)), np.zeros((size, size, 3), np.uint8)
-    pixels = np.ascontiguousarray(found)
-    return Decoded(zlib.crc32(pixels.data), "", note), pixels
+        out[:] = 0
+        return Decoded(0, str(reason))
+    return Decoded(zlib.crc32(out.data), "", note)
 
 
 def _picture(record: Record) -> Image.Image:
@@ -122,7 +117,9 @@ def opened(source: Path | BytesIO) -> Image.Image:
     """Return the picture in a file, upright and RGB; raises Unusable."""
     try:
         with Image.open(source) as image:
-            ImageOps.exif_transpose(image, in_place=True)  # in place and `_rgb`: a copy less each
+            image.load()
+            if image.format != "JPEG" or {"exif", "xmp"} & image.info.keys():  # where a turn may be noted
+                ImageOps.exif_transpose(image, in_place=True)  # in place and `_rgb`: a copy less each
             return _rgb(image)
     except UnidentifiedImageError:
         raise Unusable("file is empty" if _empty(source) else "file is not an image") from None

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from data.progress import Progress
@@ -26,19 +26,26 @@ def hash_sources(
     found: list[Record] = []
     digests: list[str] = []
     rejected: list[Rejected] = []
-    # Threads will do: reading and hashing both release the interpreter's lock.
     chunks = [records[start : start + _CHUNK] for start in range(0, len(records), _CHUNK)]
-    with ThreadPoolExecutor(workers) as pool:
-        results = (result for chunk in pool.map(_digests, chunks) for result in chunk)
-        for record, (digest, reason) in zip(records, results, strict=True):
-            progress.advance()
+    for chunk, results in zip(chunks, _in_order(chunks, workers), strict=True):
+        for record, (digest, reason) in zip(chunk, results, strict=True):
             if reason:
                 rejected.append(Rejected(record.source, reason))
             else:
                 found.append(record)
                 digests.append(digest)
+        progress.advance(len(chunk))
     progress.close()
     return found, digests, rejected
+
+
+def _in_order(chunks: Sequence[Sequence[Record]], workers: int) -> Iterator[list[tuple[str, str]]]:
+    if workers == 1:
+        yield from map(_digests, chunks)
+        return
+    # Threads will do: reading and hashing both release the interpreter's lock.
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(_digests, chunks)
 
 
 def _digests(records: Sequence[Record]) -> list[tuple[str, str]]:

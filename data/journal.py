@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
+from data.raw import Raw
+
 _DECODERS = (
     "pillow",
     "opencv-python-headless",
@@ -58,8 +60,8 @@ class Journal:
         with self._path.open("a") as file:
             file.write(json.dumps([start, [[row.checksum, row.reason, row.note] for row in rows]]) + "\n")
 
-    def done(self, raw: Path, stride: int) -> dict[int, list[Decoded]]:
-        """Return the noted runs by first row, where pixels, `stride` bytes a row of `raw`, are as noted."""
+    def done(self, raw: Raw) -> dict[int, list[Decoded]]:
+        """Return the noted runs by first row, where the pixels in `raw` are as noted."""
         runs = {}
         for line in self._path.read_text().splitlines():
             try:
@@ -67,13 +69,14 @@ class Journal:
             except ValueError:
                 continue
             runs[start] = [Decoded(*row) for row in rows]
-        with raw.open("rb") as pixels:
-            return {start: rows for start, rows in runs.items() if _as_noted(pixels, start, rows, stride)}
+        with raw.path.open("rb") as file:
+            return {start: rows for start, rows in runs.items() if _as_noted(file, raw, start, rows)}
 
 
-def _as_noted(pixels: BinaryIO, start: int, rows: Sequence[Decoded], stride: int) -> bool:
-    pixels.seek(start * stride)
-    content = pixels.read(len(rows) * stride)
+def _as_noted(file: BinaryIO, raw: Raw, start: int, rows: Sequence[Decoded]) -> bool:
+    stride = raw.stride
+    file.seek(raw.at(start))
+    content = file.read(len(rows) * stride)
     sums = (zlib.crc32(content[at : at + stride]) for at in range(0, len(content), stride))
     return len(content) == len(rows) * stride and all(
         row.reason or row.checksum == seen for row, seen in zip(rows, sums, strict=True)

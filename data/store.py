@@ -1,4 +1,4 @@
-"""Writes faces.arrow, one record batch, so that its image column is one array that maps into memory."""
+"""Makes faces.arrow, one record batch, so that its image column is one array that maps into memory."""
 
 import csv
 import hashlib
@@ -6,30 +6,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from data.duplicates import Copy
+from data.raw import Raw
 from data.schema import QUARANTINE_FILE, Rejected, arrow_schema
 
 _RUN = 32  # rows copied at once
 
 
-def write_faces(path: Path, raw: Path, kept: Sequence[Copy], size: int) -> str:
-    """Write the kept rows of `raw` ([n, size, size, 3] uint8) and their labels as Arrow IPC at `path`.
+def write_faces(raw: Raw, kept: Sequence[Copy]) -> str:
+    """Make Arrow IPC of `raw`, where it lies: the kept rows, in this order, and their labels.
 
-    Returns the SHA-256 (hex) of the file. What lies in memory doesn't grow with the data set.
+    Returns the SHA-256 (hex) of the file. What lies in memory doesn't grow with the data set. A run that is
+    killed here has rows that aren't as its journal notes, and decodes those again.
     """
     import pyarrow as pa
 
-    schema = arrow_schema(size)
+    schema = arrow_schema(raw.size)
     records = [copy.record for copy in kept]
-    stride = size * size * 3
-    pixels: NDArray[np.uint8] = np.memmap(raw, np.uint8, mode="r")[: len(kept) * stride]
+    pixels = raw.map()[: len(kept)]
     column = [None, pa.py_buffer(pixels)]
     columns = [
         pa.array(range(len(kept)), pa.int64()),
-        pa.FixedSizeBinaryArray.from_buffers(pa.binary(stride), len(kept), column),
+        pa.FixedSizeBinaryArray.from_buffers(pa.binary(raw.stride), len(kept), column),
         pa.array([r.age for r in records], pa.float32()),
         *(
             pa.array([getattr(r, name) for r in records], pa.string())
@@ -41,27 +39,27 @@ def write_faces(path: Path, raw: Path, kept: Sequence[Copy], size: int) -> str:
             for name in ("apparent_age", "apparent_age_sd")
         ),
     ]
-    with path.open("wb", buffering=0) as file, raw.open("rb") as source:
-        sink = _Sink(file, source, [copy.row for copy in kept], stride, pixels.ctypes.data)
+    with raw.path.open("r+b", buffering=0) as file:
+        sink = _Sink(file, raw, [copy.row for copy in kept], pixels.ctypes.data)
         with pa.PythonFile(sink, "w") as out, pa.ipc.new_file(out, schema) as writer:
             writer.write_batch(pa.record_batch(columns, schema=schema))
+        file.truncate()
     assert sink.copied, "Arrow did not hand over the image column as it was given"
     return sink.digest.hexdigest()
 
 
 class _Sink:
-    """A file that hashes what it is given, and has the kept rows of `source` for the buffer at `address`.
+    """The file of `raw`, which hashes what it is given, and takes the kept rows for the buffer at `address`.
 
     The image column is thus written without bringing its rows together first, and without a page fault for
     every 4 KiB of it.
     """
 
-    def __init__(self, file: BinaryIO, source: BinaryIO, rows: list[int], stride: int, address: int) -> None:
+    def __init__(self, file: BinaryIO, raw: Raw, rows: list[int], address: int) -> None:
         self.digest = hashlib.sha256()
         self.copied = False
         self.closed = False
-        self._file, self._source, self._rows = file, source, rows
-        self._stride, self._address = stride, address
+        self._file, self._raw, self._rows, self._address = file, raw, rows, address
 
     def write(self, data: Any) -> int:
         if getattr(data, "address", None) == self._address:
@@ -80,10 +78,13 @@ class _Sink:
         self.closed = True
 
     def _copy(self) -> None:
-        block = memoryview(bytearray(_RUN * self._stride))
-        for first, count in _runs(self._rows):
-            self._source.seek(first * self._stride)
-            self._put(block[: self._source.readinto(block[: count * self._stride])])  # type: ignore[attr-defined]
+        assert self.tell() <= self._raw.at(0), "rows would be written over before they are read"
+        stride = self._raw.stride
+        block = memoryview(bytearray(_RUN * stride))
+        with self._raw.path.open("rb") as source:
+            for first, count in _runs(self._rows):
+                source.seek(self._raw.at(first))
+                self._put(block[: source.readinto(block[: count * stride])])
         self.copied = True
 
     def _put(self, data: memoryview) -> None:

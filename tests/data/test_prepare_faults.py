@@ -18,6 +18,7 @@ from data import folder
 from data.errors import DataError
 from data.faces import Faces
 from data.prepare import prepare
+from data.raw import Raw
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,7 +122,7 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(
     assert 0 < len(done) < 11
     if damaged:
         with (partial / "pixels.raw").open("r+b") as raw:
-            raw.seek(10)
+            raw.seek(Raw(partial / "pixels.raw", 700, 112).at(0) + 10)
             raw.write(b"damage")
         with journal.open("a") as file:
             file.write("[640, [[")  # as happens to one that is killed while it writes
