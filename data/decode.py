@@ -7,6 +7,7 @@ Workers elsewhere send the pixels here.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -29,6 +30,7 @@ from data.spread import Executor
 
 _CHUNK = 64  # images per task: some 50 ms of work
 _ALIGNED_CHUNK = 16  # a detector takes longer
+_AT_ONCE = 1 << 24  # bytes of a file read at once
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,14 @@ def _picture(record: Record) -> Image.Image:
 
 def whole(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     """Return a picture as it is prepared without alignment: all of it, [size, size, 3]."""
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    pixels = picture.resize((size, size), Image.Resampling.BILINEAR).tobytes()
+    return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
 
 
 def opened(source: Path | BytesIO) -> Image.Image:
     """Return the picture in a file, upright and RGB; raises Unusable."""
     try:
-        with Image.open(source) as image:
+        with Image.open(_at_once(source) if isinstance(source, Path) else source) as image:
             image.load()
             if image.format != "JPEG" or {"exif", "xmp"} & image.info.keys():  # where a turn may be noted
                 ImageOps.exif_transpose(image, in_place=True)  # in place and `_rgb`: a copy less each
@@ -125,6 +128,17 @@ def opened(source: Path | BytesIO) -> Image.Image:
         raise Unusable("file is empty" if _empty(source) else "file is not an image") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise Unusable("image is truncated or damaged") from None
+
+
+def _at_once(path: Path) -> BytesIO | Path:
+    """Return a file's bytes, or the path of a large file: pieces read by Pillow take longer than one."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(file).st_size
+        content = os.read(file, min(size, _AT_ONCE))
+        return BytesIO(content) if len(content) == size else path
+    finally:
+        os.close(file)
 
 
 def _empty(source: Path | BytesIO) -> bool:
