@@ -1,10 +1,13 @@
-"""A data set appears whole or not at all: it is built in a hidden sibling folder, then renamed."""
+"""A data set appears whole or not at all: it is built in a hidden sibling folder, then renamed.
+
+One run at a time does this to a target (data/held.py), so what others left beside it is nobody's.
+"""
 
 import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -116,22 +119,21 @@ def clear_stale(out: Path) -> None:
 
 def _adopt(out: Path, journal: str, partial: Path) -> None:
     """Make `partial` of a folder that was left with this journal, if there is one; remove the others."""
-    if not (partial / journal).is_file():  # what this process left
-        shutil.rmtree(partial, ignore_errors=True)
-    for left in _left(out, {"partial"}):
-        if (left / journal).is_file():
-            with suppress(FileNotFoundError):  # another run was faster
-                left.rename(partial)
-                break
-    clear_stale(out)
+    left = _left(out, {"partial"})
+    kept = next((path for path in left if (path / journal).is_file()), None)
+    for path in left:
+        if path != kept:
+            shutil.rmtree(path, ignore_errors=True)
+    if kept:
+        kept.rename(partial)
 
 
 def _left(out: Path, kinds: set[str]) -> list[Path]:
-    """Return the folders of these kinds beside `out` whose process is gone."""
+    """Return the folders of these kinds beside `out`."""
     found = []
     for path in sorted(out.parent.glob(f".{escape(out.name)}.*-*")):
         kind, _, pid = path.name.removeprefix(f".{out.name}.").rpartition("-")
-        if kind in kinds and pid.isdigit() and not _alive(int(pid)):
+        if kind in kinds and pid.isdigit():
             found.append(path)
     return found
 
@@ -154,18 +156,3 @@ def _swap(partial: Path, out: Path) -> None:
 
 def _sibling(out: Path, kind: str) -> Path:
     return out.with_name(f".{out.name}.{kind}-{os.getpid()}")
-
-
-def _alive(pid: int) -> bool:
-    """Return whether a process runs. One that was killed and not waited for, as in a container, does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:  # gone by now, or a system without /proc
-        return not Path("/proc/self").exists()
-    return state != "Z"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from data.schema import Alignment, Manifest, Record, Rejected
+    from data.progress import Progress
+    from data.schema import Alignment, Manifest, Preparation, Record, Rejected
     from data.spread import Executor
 
 
@@ -46,42 +47,60 @@ def prepare(
     """
     from data import folder
     from data.archives import opened
-    from data.build import build
-    from data.hashing import hash_sources
-    from data.journal import journal_name
+    from data.held import held
     from data.progress import Progress, Silent
-    from data.readers.layout import label_set
-    from data.schema import MANIFEST_FILE, Manifest, Preparation, fingerprint
+    from data.schema import Preparation
     from data.spread import Processes
 
     _check(size, duplicates, workers)
     workers = workers or _cores()
-    out = out.expanduser().resolve()
-    folder.bring_back(out)
-    folder.check_replaceable(out, reader_name)
-    reader, source = _reader(reader_name), source.expanduser()
+    reader = _reader(reader_name)
+    out, source = out.expanduser().resolve(), source.expanduser()
     bar = Progress if progress else Silent
-    with opened(source, out, getattr(reader, "BESIDE", ()), bar) as (inside, refused):
-        records, rejected = _read(reader, inside, refused)
-        records, digests, unreadable = hash_sources(records, workers, bar(len(records), "hash", "images"))
-        labels, warning = label_set(getattr(reader, "PUBLISHED", ()), records)
-        if warning:
-            print(f"warning: {warning}", file=sys.stderr)
-        _check_landmarks(reader_name, records, align)
-        preparation = Preparation(size, align, duplicates)
-        name = fingerprint(records, digests, preparation)
-        present = folder.up_to_date(out, name)
-        if present:
-            folder.clear_stale(out)
-            print(f"up to date: {out}", file=sys.stderr)
-            return present
-        journal, executor = journal_name(name), executor or Processes(workers)
-        with folder.built(out, journal) as partial:
-            found = build(
-                partial, records, digests, rejected + unreadable, preparation, journal, executor, bar
-            )
-            manifest = Manifest(out.name, reader_name, name, *found, labels, size, preparation)
-            (partial / MANIFEST_FILE).write_text(manifest.to_json())
+    preparation = Preparation(size, align, duplicates)
+    with held(out):
+        folder.bring_back(out)
+        folder.check_replaceable(out, reader_name)
+        with opened(source, out, getattr(reader, "BESIDE", ()), bar) as (inside, refused):
+            found = _read(reader, inside, refused)
+            return _made(reader, *found, out, preparation, workers, executor or Processes(workers), bar)
+
+
+def _made(
+    reader: ModuleType,
+    records: list[Record],
+    rejected: list[Rejected],
+    out: Path,
+    preparation: Preparation,
+    workers: int,
+    executor: Executor,
+    bar: type[Progress],
+) -> Manifest:
+    """Make the data set of `records` at `out`, unless it is there already; return its manifest."""
+    from data import folder
+    from data.build import build
+    from data.hashing import hash_sources
+    from data.journal import journal_name
+    from data.readers.layout import label_set
+    from data.schema import MANIFEST_FILE, Manifest, fingerprint
+
+    name_of_reader = reader.__name__.rpartition(".")[2]
+    records, digests, unreadable = hash_sources(records, workers, bar(len(records), "hash", "images"))
+    labels, warning = label_set(getattr(reader, "PUBLISHED", ()), records)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    _check_landmarks(name_of_reader, records, preparation.align)
+    name = fingerprint(records, digests, preparation)
+    present = folder.up_to_date(out, name)
+    if present:
+        folder.clear_stale(out)
+        print(f"up to date: {out}", file=sys.stderr)
+        return present
+    journal = journal_name(name)
+    with folder.built(out, journal) as partial:
+        found = build(partial, records, digests, rejected + unreadable, preparation, journal, executor, bar)
+        manifest = Manifest(out.name, name_of_reader, name, *found, labels, preparation.size, preparation)
+        (partial / MANIFEST_FILE).write_text(manifest.to_json())
     return manifest
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from data import folder
 from data.errors import DataError
 from data.faces import Faces
 from data.prepare import prepare
 from data.raw import Raw
+from data.store import content_hash
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,17 +65,32 @@ def running(tmp_path: Path, table: Callable[..., Path]) -> subprocess.Popen[byte
     return run
 
 
-def test_a_killed_run_that_nobody_waited_for_counts_as_gone(tmp_path: Path) -> None:
-    run = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    left = tmp_path / f".out.partial-{run.pid}"
-    left.mkdir()
-    folder.clear_stale(tmp_path / "out")
-    assert left.exists(), "its process runs"
-    run.kill()
-    os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table of processes
-    folder.clear_stale(tmp_path / "out")
-    assert not left.exists()
-    run.wait()
+def test_a_second_run_waits_for_the_first_and_finds_its_data_set(
+    tmp_path: Path, running: subprocess.Popen[bytes]
+) -> None:
+    command = _command(tmp_path / "source" / "people.csv", tmp_path / "out", "--duplicates", "keep")
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (running.wait(), second.returncode) == (0, 0), second.stderr
+    assert f"waiting: another run prepares {tmp_path / 'out'}" in second.stderr
+    assert f"up to date: {tmp_path / 'out'}" in second.stderr
+    assert not list(tmp_path.glob(".out.*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a namespace of process numbers")
+def test_two_containers_whose_processes_have_one_number_make_one_whole_data_set(
+    tmp_path: Path, small: Faces
+) -> None:
+    options = "--size", "16", "--workers", "1"
+    command = _command(tmp_path / "source" / "people.csv", tmp_path / "out", *options)
+    contained = ["unshare", "--pid", "--fork", "--mount-proc", *command]
+    if subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], check=False).returncode:
+        pytest.skip("this system lets nobody make a namespace")
+    both = [subprocess.Popen(contained, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    faces = Faces.open(tmp_path / "out")
+    assert content_hash(faces.root / "faces.arrow") == faces.manifest.content_hash
+    assert not list(tmp_path.glob(".out.*"))
 
 
 def test_a_killed_run_leaves_no_data_set_and_no_process_and_other_choices_start_over(
@@ -149,13 +164,6 @@ def test_a_replacement_cut_between_its_two_renames_brings_the_old_data_set_back(
     prepare("table", tmp_path / "source" / "people.csv", small.root, size=16, workers=1, progress=False)
     assert Faces.open(small.root).manifest.content_hash == before
     assert [p.name for p in small.root.parent.iterdir()] == ["small"]
-
-
-def test_the_partial_folder_of_a_living_process_is_left_alone(small: Faces, tmp_path: Path) -> None:
-    living = small.root.with_name(f".small.partial-{os.getppid()}")
-    living.mkdir()
-    prepare("table", tmp_path / "source" / "people.csv", small.root, size=16, workers=1, progress=False)
-    assert living.is_dir()
 
 
 RAW = 40 * 16 * 16 * 3  # bytes of the raw pixels; the Arrow file is a little larger
