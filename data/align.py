@@ -67,6 +67,8 @@ def align(
         if landmarks is None:
             raise Unusable("no landmarks")
         points = np.asarray(landmarks, np.float64)
+        if not np.all((points.mean(0) >= 0) & (points.mean(0) <= image.size)):
+            raise Unusable("landmarks lie outside the picture")
     else:
         face, note = _meant(detect.faces(np.asarray(image)), image.size, choices.several, box)
         points = face.landmarks

@@ -70,6 +70,9 @@ def _unpack(source: Path, match: re.Match[str], target: Path, bar: type[Progress
         return _untar(_parts(source, match["part"]), kind, target, bar)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(f"{source} holds a file and a folder of one name: {error.filename}") from None
+    except (NotImplementedError, UnicodeDecodeError) as error:
+        advice = "unpack it with another program and give the folder"
+        raise DataError(f"{source} cannot be unpacked here ({error}); {advice}") from None
     except (*_DAMAGED, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the machine's: bz2 and gzip give no number to what they find wrong

@@ -22,7 +22,7 @@ def read_manifest(root: Path) -> Manifest:
     path = root / MANIFEST_FILE
     if not path.is_file():
         raise DataError(f"{root} is not a prepared data set: it holds no {MANIFEST_FILE}")
-    return Manifest.from_json(path.read_text(), path)
+    return Manifest.from_json(path.read_text(errors="replace"), path)
 
 
 def check_replaceable(out: Path, reader: str) -> None:

@@ -31,6 +31,8 @@ def held(out: Path) -> Iterator[None]:
         above = next(parent for parent in out.parents if parent.is_file())
         raise DataError(f"{out} cannot be made: {above} is a file") from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{out}: the name is too long") from None
         if error.errno not in _READ_ONLY:
             raise DiskError(f"{out.parent}: {error.strerror}") from None
     try:

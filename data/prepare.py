@@ -8,6 +8,7 @@ in quarantine.csv with the reason. Running again with nothing changed does nothi
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from data.progress import Progress
     from data.schema import Alignment, Manifest, Preparation, Record, Rejected
     from data.spread import Executor
+
+_PATHS = {errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP}  # what is wrong with a path that was given
 
 
 def prepare(
@@ -55,7 +58,7 @@ def prepare(
     _check(size, duplicates, workers)
     workers = workers or _cores()
     reader = _reader(reader_name)
-    out, source = out.expanduser().resolve(), source.expanduser()
+    out, source = _resolved(out), source.expanduser()
     bar = Progress if progress else Silent
     preparation = Preparation(size, align, duplicates)
     with held(out):
@@ -104,6 +107,15 @@ def _made(
     return manifest
 
 
+def _resolved(out: Path) -> Path:
+    from data.errors import DataError
+
+    try:
+        return out.expanduser().resolve()
+    except RuntimeError:
+        raise DataError(f"{out} is a link that leads to itself") from None
+
+
 def _check(size: int, duplicates: str, workers: int | None) -> None:
     from data.errors import DataError, nearest
 
@@ -133,12 +145,15 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _reader(name: str) -> ModuleType:
+def _check_reader(name: str, known: Sequence[str]) -> None:
     from data.errors import DataError, nearest
 
-    if name not in (*READERS, "synthetic"):
-        hint = nearest(name, READERS)
-        raise DataError(f"no reader {name!r}; there are {', '.join(READERS)}.{hint}")
+    if name not in known:
+        raise DataError(f"no reader {name!r}; there are {', '.join(READERS)}.{nearest(name, READERS)}")
+
+
+def _reader(name: str) -> ModuleType:
+    _check_reader(name, (*READERS, "synthetic"))
     return import_module(f"data.readers.{name}")
 
 
@@ -173,6 +188,7 @@ def run(args: argparse.Namespace, executor: Executor | None = None) -> None:
     """Prepare what the arguments name and say what came of it. Raises as `prepare`."""
     from data.align import alignment
 
+    _check_reader(args.reader, READERS)
     align = alignment(args.align, args.margin, args.several, args.min_face)
     manifest = prepare(
         args.reader,
@@ -197,6 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DataError, MachineError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, DataError) else 3
+    except OSError as error:
+        print(f"error: {error.filename or args.out}: {error.strerror or error}", file=sys.stderr)
+        return 2 if error.errno in _PATHS else 3
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         return 130

@@ -24,6 +24,18 @@ NEXT = {
 READERS = tuple(NEXT)
 
 
+def _path(given: str) -> Path:
+    """Return a path of this machine; a usage error for an address, and for what no path can be."""
+    if "://" in given:
+        raise argparse.ArgumentTypeError(
+            f"{given!r} is an address; prepare on a disk of this machine, and copy the finished folder there"
+        )
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise argparse.ArgumentTypeError(f"{given!r}: {error}") from None
+
+
 def parser(prog: str) -> argparse.ArgumentParser:
     """Return the arguments of the command called `prog`."""
     parser = argparse.ArgumentParser(
@@ -36,11 +48,11 @@ def parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--source",
         required=True,
-        type=Path,
+        type=_path,
         metavar="PATH",
         help="folder, archive or table file",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="data set to write")
+    parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="data set to write")
     parser.add_argument("--size", type=int, default=112, help="pixels a side (default 112)")
     parser.add_argument(
         "--duplicates",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError
-from data.readers.layout import Published, below, checked, jpegs, text
+from data.readers.layout import Published, below, checked, files, jpegs, text
 from data.schema import Record, Rejected
 
 EXPECTED = (
@@ -26,7 +26,7 @@ PUBLISHED = (Published("CACD", 163_446, tuple(range(14, 63))),)
 BESIDE = ("celebrity2000_meta.mat",)
 
 _NAME = re.compile(r"(?P<age>\d+)_(?P<person>.+)_(?P<number>\d{4})\.jpe?g", re.IGNORECASE | re.DOTALL)
-_ESCAPE = re.compile(r"\\x[0-9a-f]{2}")  # how `layout.text` shows bytes that aren't UTF-8
+_ESCAPE = re.compile(r"\\x[0-9a-f]{2}|#U[0-9a-fA-F]{4}")  # of `layout.text` for what isn't UTF-8; of unzip
 
 Key = tuple[int, int, str]  # age, number, name
 
@@ -46,11 +46,12 @@ def read(source: Path) -> Iterator[Record | Rejected]:
 
 
 def _items(source: Path) -> Iterator[Record | Rejected]:
-    table = next((f for f in (source / BESIDE[0], source.parent / BESIDE[0]) if f.is_file()), None)
+    tables = (*files(source, ".mat"), source.parent / BESIDE[0])
+    table = next((f for f in tables if f.name == BESIDE[0] and f.is_file()), None)
     known = _known(_entries(table)) if table else None
     paths = jpegs(source)
     if known is None and paths:
-        print(f"warning: no {BESIDE[0]} in or beside {source}, so no official split", file=sys.stderr)
+        print(f"warning: no {BESIDE[0]} below or beside {source}, so no official split", file=sys.stderr)
     for path in paths:
         name = text(path.name)
         match = _NAME.fullmatch(name)
@@ -71,6 +72,7 @@ def _items(source: Path) -> Iterator[Record | Rejected]:
 def _entries(table: Path) -> dict[str, _Entry]:
     """Return the person and the part of each image that the .mat file names, by file name."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content: dict[str, Any] = loadmat(table, simplify_cells=True)
@@ -83,7 +85,7 @@ def _entries(table: Path) -> dict[str, _Entry]:
             str(name): _Entry(person[int(identity)].replace(" ", "_"), _part(int(rank)))
             for name, identity, rank in zip(*columns, strict=True)
         }
-    except (KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
+    except (LookupError, ValueError, TypeError, NotImplementedError, OSError, MatReadError) as error:
         raise DataError(f"{table} is not CACD's table of images and people ({error})") from None
 
 
@@ -92,7 +94,8 @@ def _part(rank: int) -> str:
 
 
 # Tar programs and code pages change accents. Names are compared as they are, then without accents, then
-# without every letter that is not ASCII; age and number must agree each time.
+# without every letter that is not ASCII, then by nothing but letters, as some programs put _ for an accent;
+# age and number must agree each time.
 def _plain(name: str) -> str:
     apart = unicodedata.normalize("NFD", name)
     return "".join(letter for letter in apart if not unicodedata.combining(letter))
@@ -102,11 +105,16 @@ def _ascii(name: str) -> str:
     return "".join(letter for letter in _ESCAPE.sub("", name) if letter.isascii())
 
 
+def _letters(name: str) -> str:
+    return "".join(letter for letter in _ascii(name) if letter.isalpha())
+
+
 _SAME: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (str, str),
     (_plain, _plain),
     (_ascii, _ascii),
     (_ascii, _plain),  # letters and accents were apart before they were mangled
+    (_letters, _letters),
 )
 
 

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from data.readers.layout import below, checked, files, jpegs, rows
+from data.readers.layout import below, checked, files, gender, jpegs, rows
 from data.schema import Record, Rejected
 
 EXPECTED = "FG-NET images such as images/001A02.JPG or images/009A16a.JPG"
@@ -17,29 +18,26 @@ Points = tuple[tuple[float, float], ...]
 def read(source: Path) -> Iterator[Record | Rejected]:
     """Yield one item per image in `source`/images, or in `source`; raise DataError where none can be read."""
     folder = source / "images" if (source / "images").is_dir() else source
-    genders = _genders(folder)
-    points = {path.stem.upper(): path for path in files(_beside(folder, "points"), ".pts")}
+    genders = _genders(source)
+    found = files(source, ".pts") or files(source.parent / "points", ".pts")
+    points = {path.stem.upper(): path for path in found}
     items = (_item(path, source, genders, points) for path in jpegs(folder))
     return checked(source, items, EXPECTED)
 
 
-def _beside(folder: Path, name: str) -> Path:
-    return folder / name if (folder / name).exists() else folder.parent / name
-
-
-def _genders(folder: Path) -> dict[str, str]:
-    """Return the gender by upper-case file name, from labels.csv in `folder` or beside it."""
-    table = _beside(folder, "labels.csv")
+def _genders(source: Path) -> dict[str, str | None]:
+    """Return the gender by upper-case file name, from labels.csv below `source` or beside it."""
+    below_it = (path for path in files(source, ".csv") if path.name == "labels.csv")
+    table = next(below_it, source.parent / "labels.csv")
     if not table.is_file():
         return {}
-    return {
-        row["file"].upper(): row["gender"][:1].upper()
-        for row in rows(table, "file", "gender")
-        if row["gender"]
-    }
+    lines = enumerate(rows(table, "file", "gender"), start=2)
+    return {row["file"].upper(): gender(row["gender"], f"{table}, line {number}") for number, row in lines}
 
 
-def _item(path: Path, source: Path, genders: dict[str, str], points: dict[str, Path]) -> Record | Rejected:
+def _item(
+    path: Path, source: Path, genders: dict[str, str | None], points: dict[str, Path]
+) -> Record | Rejected:
     name = below(path, source)
     match = _NAME.fullmatch(path.name)
     if match is None:
@@ -55,10 +53,12 @@ def _item(path: Path, source: Path, genders: dict[str, str], points: dict[str, P
 
 
 def _five(points: Path | None) -> Points | None:
-    """Return the five landmarks in a file of 68 points; None without one or with another number of points."""
+    """Return the five landmarks in a file of 68 points; None without one or where it holds something else."""
     if points is None:
         return None
-    numbers = re.findall(r"^\s*([-+.\deE]+)\s+([-+.\deE]+)\s*$", points.read_text("latin-1"), re.MULTILINE)
-    if len(numbers) != 68:
-        return None
-    return tuple((float(numbers[i][0]), float(numbers[i][1])) for i in _FIVE)
+    with suppress(OSError, ValueError):  # a link to nothing; what only looks like numbers
+        content = points.read_text("latin-1")
+        numbers = re.findall(r"^\s*([-+.\deE]+)\s+([-+.\deE]+)\s*$", content, re.MULTILINE)
+        if len(numbers) == 68:
+            return tuple((float(numbers[i][0]), float(numbers[i][1])) for i in _FIVE)
+    return None

@@ -40,7 +40,8 @@ def _images(source: Path, table: Path, crops: bool) -> Path:
     """Return the folder that holds the first images of a table, or `source` where none does."""
     names = [row["filename"] for row in islice(rows(table, "filename"), _PROBED)]
     kind = "imdb-clean-1024" if crops else "imdb"
-    roots = [top / middle for top in (source, source.parent) for middle in (f"data/{kind}", kind)]
+    tops = (source, source.parent, table.parent.parent)
+    roots = [top / middle for top in tops for middle in (f"data/{kind}", kind)]
     candidates = [*roots, table.parent, source]
     return next((c for c in candidates if any((c / name).is_file() for name in names)), candidates[-1])
 
@@ -48,7 +49,7 @@ def _images(source: Path, table: Path, crops: bool) -> Path:
 def _item(row: dict[str, str], folder: Path, split: str, where: str) -> Record | Rejected:
     name = row["filename"]
     match = _PERSON.match(name)
-    if ".." in Path(name).parts or Path(name).is_absolute() or match is None:
+    if "\0" in name or ".." in Path(name).parts or Path(name).is_absolute() or match is None:
         raise DataError(f"{where}: filename {name!r} is not like 48/nm0000248_….jpg")
     try:
         left, top, right, bottom = (float(row[column]) for column in _BOX)

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +104,8 @@ def below(path: Path, folder: Path) -> str:
 
 
 def rows(table: Path, *columns: str) -> Iterator[dict[str, str]]:
-    """Yield a CSV's rows by lower-case column name; raise DataError unless it has these columns."""
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+    """Yield a CSV's rows by lower-case column name; DataError unless it can be read and has these columns."""
+    with readable(table), table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         lines = ([cell.strip() for cell in line] for line in csv.reader(file) if line)
         head = [name.lower() for name in next(lines, [])]
         for needed in columns:
@@ -113,6 +114,19 @@ def rows(table: Path, *columns: str) -> Iterator[dict[str, str]]:
                 raise DataError(f"{table} has no column {needed!r}; found {there}.{nearest(needed, head)}")
         for line in lines:
             yield dict(zip(head, [*line, *[""] * len(head)], strict=False))
+
+
+@contextmanager
+def readable(table: Path) -> Iterator[None]:
+    """Raise DataError, with the file's name, where the block finds that it is no table of its kind."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{table} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table} is not text in UTF-8 ({error.reason} at byte {error.start})") from None
+    except csv.Error as error:
+        raise DataError(f"{table} is not a CSV file ({error})") from None
 
 
 def years(value: str, where: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.errors import DataError, nearest
-from data.readers.layout import gender, years
+from data.readers.layout import gender, readable, years
 from data.schema import Record, Rejected
 
 _EXPECTED = "a .csv or .parquet file with columns path, age (and gender, identity, split, ethnicity)"
@@ -56,16 +56,20 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
 
 
 def _csv(table: Path) -> tuple[list[str], Iterator[dict[str, str]]]:
-    with table.open(newline="", encoding="utf-8-sig") as file:
+    with readable(table), table.open(newline="", encoding="utf-8-sig") as file:
         lines = list(csv.reader(file))
     columns = [name.strip().lower() for name in lines[0]] if lines else []
     return columns, _texts(columns, (line for line in lines[1:] if line))
 
 
 def _parquet(table: Path) -> tuple[list[str], Iterator[dict[str, str]]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    content = pq.read_table(table)
+    try:
+        content = pq.read_table(table)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{table} is not a Parquet file ({error})") from None
     columns = [name.strip().lower() for name in content.column_names]
     values = zip(*(column.to_pylist() for column in content.columns), strict=True)
     return columns, _texts(columns, values)
@@ -79,6 +83,6 @@ def _texts(columns: list[str], rows: Iterable[Iterable[Any]]) -> Iterator[dict[s
 
 def _source(path: str, where: str) -> str:
     name = PurePosixPath(path)
-    if not path or ".." in name.parts:
+    if not path or "\0" in path or ".." in name.parts:
         raise DataError(f"{where}: path {path!r} must be a file inside the table's folder, or absolute")
     return name.as_posix()

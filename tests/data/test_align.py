@@ -78,6 +78,8 @@ def test_no_face_a_small_one_and_no_landmarks_are_refused(seen: Callable[..., st
         align(picture, 112, LANDMARKS, None, None)
     with pytest.raises(Unusable, match="landmarks are one point"):
         align(picture, 112, LANDMARKS, ((5.0, 5.0),) * 5, None)
+    with pytest.raises(Unusable, match="landmarks lie outside the picture"):
+        align(picture, 112, LANDMARKS, _points(ARCFACE + 1000), None)
 
 
 def test_the_least_face_does_not_depend_on_margin_or_size() -> None:

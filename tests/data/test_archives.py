@@ -69,6 +69,18 @@ PACKED: dict[str, Callable[[Path], bytes]] = {
 }
 
 
+def test_a_zip_packed_in_a_way_unknown_here_says_how_to_go_on(agedb: Path, tmp_path: Path) -> None:
+    content = bytearray(_zip(agedb))
+    for signature, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        start = content.find(signature)
+        while start >= 0:
+            content[start + at] = 9  # Deflate64, which Windows takes for large files
+            start = content.find(signature, start + 4)
+    (tmp_path / "AgeDB.zip").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be unpacked here .*; unpack it with another program"):
+        _prepare(tmp_path / "AgeDB.zip", tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_an_archive_is_the_same_data_set_as_its_folder(agedb: Path, tmp_path: Path, name: str) -> None:
     archive = tmp_path / name

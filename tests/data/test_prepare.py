@@ -225,6 +225,53 @@ def test_the_command_says_where_counts_why_and_what_next(
     assert f"python -m orchestration.tune --space utkface.yaml study=faces data.root={out}" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "path,age\ncaf\xe9.jpg,30\n".encode("latin-1"), "is not text in UTF-8"),
+        ("a.csv", b"path,age\na\0b.jpg,30\n", "must be a file inside the table's folder"),
+        ("a.csv", b"path,age\n" + b"x" * 140_000, "is not a CSV file"),
+        ("a.parquet", b"PAR1", "is not a Parquet file"),
+    ],
+)
+def test_a_table_that_is_something_else_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert main(["table", "--source", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
+    assert f"error: {tmp_path / name}" in (said := capsys.readouterr().err)
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("loop", "is a link that leads to itself"),
+        ("file/x", "file is a file"),
+        ("a" * 300, "the name is too long"),
+        ("s3://lab/faces", "is an address"),
+        ("~nobody-has-this-name/x", "home directory"),
+    ],
+)
+def test_a_target_that_cannot_be_is_one_message_and_exit_code_2(
+    small: Faces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    out: str,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("file").touch()
+    try:
+        code = main(["table", "--source", "source/people.csv", "--out", out, "--size", "16"])
+    except SystemExit as left:
+        code = int(left.code or 0)
+    assert code == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["utkface", "--source", str(tmp_path / "no"), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err

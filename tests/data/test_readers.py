@@ -78,6 +78,23 @@ def test_fgnet_images_may_lie_in_the_folder_itself_without_genders(tmp_path: Pat
     ]
 
 
+def test_fgnet_is_found_at_any_depth_with_its_genders_and_points(tmp_path: Path) -> None:
+    _touch(tmp_path, "README.txt", "top/FGNET/images/001A02.JPG")
+    top = tmp_path / "top" / "FGNET"
+    (top / "labels.csv").write_text("file,subject,age,gender\n001A02.JPG,1,2,Female\n")
+    (top / "points").mkdir()
+    (top / "points" / "001a02.pts").write_text("\n".join(f"{i} {i}" for i in range(68)))
+    (found,) = [item for item in fgnet.read(tmp_path) if isinstance(item, Record)]
+    assert (found.gender, found.landmarks and found.landmarks[2]) == ("F", (67.0, 67.0))
+
+
+def test_a_gender_of_fgnet_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
+    _touch(tmp_path, "images/001A02.JPG")
+    (tmp_path / "labels.csv").write_text("file,gender\n001A02.JPG,2\n")
+    with pytest.raises(DataError, match=r"labels.csv, line 2: gender '2' is not one of M, F"):
+        list(fgnet.read(tmp_path))
+
+
 @pytest.mark.parametrize("read", [utkface.read, fgnet.read])
 def test_a_wrong_folder_is_told_what_was_expected_and_what_is_there(tmp_path: Path, read: object) -> None:
     _touch(tmp_path, "notes.txt", "holiday.jpg")

@@ -147,8 +147,10 @@ def test_cacd_splits_people_by_rank(cacd_folder: Path) -> None:
         lambda name: name.encode().decode("cp437"),  # an unzip program that takes UTF-8 for DOS
         lambda name: unicodedata.normalize("NFD", name).encode().decode("cp437"),
         lambda name: os.fsdecode(name.encode("latin-1")),
+        lambda name: name.replace("é", "_"),
+        lambda name: name.replace("é", "#U00e9"),  # Info-ZIP's unzip, where the locale has no é
     ],
-    ids=["NFD", "without accents", "mojibake", "mojibake of NFD", "not UTF-8"],
+    ids=["NFD", "without accents", "mojibake", "mojibake of NFD", "not UTF-8", "underscore", "escape"],
 )
 def test_cacd_finds_people_whose_accents_changed(cacd_folder: Path, mangled: Callable[[str], str]) -> None:
     name = "21_Pénelope_O'Foo_0001.jpg"
@@ -157,6 +159,14 @@ def test_cacd_finds_people_whose_accents_changed(cacd_folder: Path, mangled: Cal
     found = _records(cacd.read, cacd_folder)
     assert len(found) == 6
     assert {(r.identity, r.split) for r in found.values() if r.age == 21} == {("Pénelope_O'Foo", "test")}
+
+
+def test_cacd_finds_its_table_below_the_folder_that_is_given(cacd_folder: Path) -> None:
+    deeper = cacd_folder / "top"
+    deeper.mkdir()
+    for path in (cacd_folder / "CACD2000", cacd_folder / "celebrity2000_meta.mat"):
+        path.rename(deeper / path.name)
+    assert {record.split for record in _records(cacd.read, cacd_folder).values()} >= {"val", "test"}
 
 
 def test_cacd_rejects_an_image_that_its_table_does_not_name(cacd_folder: Path) -> None:

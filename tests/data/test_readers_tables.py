@@ -29,20 +29,22 @@ def _imdb(folder: Path, tables: str, suffix: str, images: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tables", "suffix", "images"),
+    ("given", "tables", "suffix", "images"),
     [
-        ("data/imdb-clean-1024", "_1024", "data/imdb-clean-1024"),  # where its script writes them
-        ("csvs", "_1024", "data/imdb-clean-1024"),  # what its README shows
-        ("csvs", "", "data/imdb"),
-        (".", "_1024", "."),
+        (".", "data/imdb-clean-1024", "_1024", "data/imdb-clean-1024"),  # where its script writes them
+        (".", "csvs", "_1024", "data/imdb-clean-1024"),  # what its README shows
+        (".", "csvs", "", "data/imdb"),
+        (".", ".", "_1024", "."),
+        (".", "top/imdb-clean/csvs", "_1024", "top/imdb-clean/data/imdb-clean-1024"),
+        ("data", "data/csvs", "", "data/imdb"),
     ],
 )
 def test_imdb_clean_is_found_where_its_script_puts_it(
-    tmp_path: Path, tables: str, suffix: str, images: str
+    tmp_path: Path, given: str, tables: str, suffix: str, images: str
 ) -> None:
     _imdb(tmp_path, tables, suffix, images)
     name = "01/nm0000001_rm1_1964-1-1_2010.jpg"
-    found = {r.source: r for r in imdb_clean.read(tmp_path) if isinstance(r, Record)}
+    found = {r.source: r for r in imdb_clean.read(tmp_path / given) if isinstance(r, Record)}
     assert {r.split for r in found.values()} == {"train", "valid", "test"}
     assert found[name] == Record(
         name,
