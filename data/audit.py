@@ -51,9 +51,9 @@ def write(found: dict[str, Any], out: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 done, 1 a leak with --strict, 2 a mistake, 3 disk."""
+    """Run the command; return its exit code: 0 done, 1 refused by --strict, 2 a mistake, 3 disk."""
     args = _parser().parse_args(arguments)
-    from data import audit_splits, audit_text
+    from data import audit_text
     from data.errors import DataError
     from data.faces import Faces
 
@@ -74,14 +74,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     print("\n".join(audit_text.summary(found)))
-    leaks = audit_splits.leaking(found["protocols"])
-    against = found["against"]
     print(f"results: {out}/audit.md, audit.json, audit.png")
     print(f"next: python -m orchestration.train --space utkface.yaml data.root={shlex.quote(str(args.path))}")
-    if args.strict and (leaks or (against is not None and against["verdict"] == "leak")):
-        print(f"strict: test leaks into train: {', '.join(leaks) or against['name']}", file=sys.stderr)
-        return 1
-    return 0
+    refusals = _refusals(found) if args.strict else []
+    for refusal in refusals:
+        print(f"strict: {refusal}", file=sys.stderr)
+    return 1 if refusals else 0
+
+
+def _refusals(found: dict[str, Any]) -> list[str]:
+    """Return why --strict lets a data set not pass: what leaks, and what a damaged file leaves open."""
+    from data import audit_splits
+
+    leaks = audit_splits.leaking(found["protocols"])
+    against = found["against"]
+    if not leaks and against is not None and against["verdict"] == "leak":
+        leaks = [against["name"]]
+    unread = audit_splits.unread(found["protocols"])
+    told = (("test leaks into train", leaks), ("cannot be determined, the stored split is damaged", unread))
+    return [f"{reason}: {', '.join(names)}" for reason, names in told if names]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,7 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         "--against", metavar="OTHER", help="data set that a model saw before: what do the two share?"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default PATH/audit)")
-    parser.add_argument("--strict", action="store_true", help="exit 1 where test leaks into train")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit 1 where test leaks into train, or a stored split cannot be read",
+    )
     return parser
 
 

@@ -35,13 +35,17 @@ def supported(faces: Faces) -> dict[str, Spec]:
 def protocols(faces: Faces) -> dict[str, Any]:
     """Return for each supported split its verdict and what its parts share, pair by pair.
 
-    A split that leaves a part empty says so instead.
+    A split that leaves a part empty says so instead (`not_made`), as does one whose stored file is damaged
+    (`not_read`).
     """
     copies = {"identical": verdicts.identical(faces), "near": faces.near_pairs()}
     found: dict[str, Any] = {}
     for name, spec in supported(faces).items():
         try:
             split = splits.load(faces, spec)
+        except splits.DamagedSplitError as error:
+            found[name] = {"not_read": str(error)}
+            continue
         except DataError as error:
             found[name] = {"not_made": str(error)}
             continue
@@ -76,3 +80,8 @@ def shared(
 def leaking(found: dict[str, Any]) -> list[str]:
     """Return the names of the splits whose test part leaks into train."""
     return [name for name, told in found.items() if told.get("verdict") == verdicts.LEAK]
+
+
+def unread(found: dict[str, Any]) -> list[str]:
+    """Return the names of the splits of which nothing is known, since their stored files are damaged."""
+    return [name for name, told in found.items() if "not_read" in told]

@@ -53,8 +53,9 @@ def _quarantine(found: dict[str, Any]) -> str:
 
 
 def _split(told: dict[str, Any]) -> str:
-    if "not_made" in told:
-        return str(told["not_made"])
+    for kind in ("not_made", "not_read"):
+        if kind in told:
+            return str(told[kind])
     return f"{told['verdict']} ({'; '.join(told['reasons'])})"
 
 

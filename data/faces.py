@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data import beside
-from data.cache import local
+from data.cache import local, named
 from data.errors import DataError
 from data.folder import read_manifest
 from data.rng import ORDER, hashes
@@ -55,7 +55,9 @@ class Faces:
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{path} is damaged ({error}); run data.prepare again") from None
+            again = f"remove {folder} and give the same command again"
+            mend = again if named(root) else "run data.prepare again"
+            raise DataError(f"{path} is damaged ({error}); {mend}") from None
         if len(batch) != manifest.counts.kept:
             raise DataError(f"{path} has {len(batch)} faces, {MANIFEST_FILE} says {manifest.counts.kept}")
         return cls(folder, manifest, batch)

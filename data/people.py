@@ -14,7 +14,7 @@ from data.errors import DataError
 from data.schema import age_labels
 
 NO_PART = -1
-_BIN = 5  # years of the age bins that people are spread by
+BIN = 5  # years of the age bins that people are spread by
 
 Parts = NDArray[np.int64]
 
@@ -58,7 +58,7 @@ def spread(
     People come in order of their number of faces, the largest first, and go where the squared distance of
     the age histograms (bins of 5 years) to their targets, relative to those, grows least.
     """
-    bins = age_labels(faces.ages) // _BIN
+    bins = age_labels(faces.ages) // BIN
     width = int(bins.max()) + 1
     counts = {name: np.bincount(bins[rows], minlength=width) for name, rows in people.items()}
     total = np.sum(list(counts.values()), axis=0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from data import listings, near
 from data.errors import DataError, nearest
+from data.every_age import with_every_age
 from data.people import NO_PART, Labelled, Parts, by_person, key, spread
 from data.schema import age_labels
 
@@ -94,9 +95,14 @@ def assign(faces: Labelled, spec: Spec) -> Parts:
     """Return the part of each face: an index into PARTS, or NO_PART.
 
     Of the ages it only heeds that faces outside them need not be listed; `data.splits` leaves them out.
-    Raises DataError for an unknown protocol, settings that do not fit it, and labels that it needs and the
-    data set does not have.
+    Raises DataError as `check`, and for labels that the protocol needs and the data set does not have.
     """
+    check(spec)
+    return _PROTOCOLS[spec.protocol](faces, spec)
+
+
+def check(spec: Spec) -> None:
+    """Raise DataError for an unknown protocol, and for settings that do not fit it."""
     if spec.protocol not in _PROTOCOLS:
         names = ", ".join(_PROTOCOLS)
         hint = nearest(spec.protocol, _PROTOCOLS)
@@ -110,7 +116,6 @@ def assign(faces: Labelled, spec: Spec) -> Parts:
         )
     if spec.train_on != "train" and spec.protocol != "official":
         raise DataError(f"train_on: {spec.train_on} belongs to the protocol official, not {spec.protocol}")
-    return _PROTOCOLS[spec.protocol](faces, spec)
 
 
 def _image_random(faces: Labelled, spec: Spec) -> Parts:
@@ -144,7 +149,8 @@ def _neediest(placed: NDArray[np.int64], arriving: int) -> int:
 
 def _subject_exclusive(faces: Labelled, spec: Spec) -> Parts:
     """60/20/20 of the images and of every age as far as people allow; nobody in two parts."""
-    return spread(faces, by_person(faces, spec.protocol), _SHARES, spec.seed)
+    people = by_person(faces, spec.protocol)
+    return with_every_age(faces, people, spread(faces, people, _SHARES, spec.seed))
 
 
 def _folds(faces: Labelled, spec: Spec) -> Parts:

@@ -23,12 +23,15 @@ from data.schema import FACES_FILE, MANIFEST_FILE, QUARANTINE_FILE, Manifest
 
 _BLOCK = 1 << 23
 _MB = 1 << 20
+_SIZES = ".fetched.json"  # beside a data set's files: how large each was when it was fetched
 # Of pyarrow's names for the answers 400 and 403 to keys that are not taken.
 _DENIED = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "UNRECOGNIZED_CLIENT", "403", "ExpiredToken")
 
 
 def fetched(uri: str, cache: Path) -> Path:
     """Return the local copy in `cache` of the data set or file at `uri`, fetching what isn't there.
+
+    A copy in which a file is gone or has another size is fetched again; what is there is not hashed again.
 
     A data set is checked against its manifest's content hash; a file against the object beside it that is
     called the same with .sha256, where there is one. Raises DataError where there is nothing or a hash
@@ -111,7 +114,7 @@ def _data_set(files: Any, path: str, uri: str, text: bytes, cache: Path) -> Path
     manifest = Manifest.from_json(text.decode(), Path(f"{path}/{MANIFEST_FILE}"))
     folder = cache / f"{path.rpartition('/')[2]}-{hashlib.sha256(text).hexdigest()[:16]}"
     cache_room.hold(folder)
-    if (folder / MANIFEST_FILE).is_file():  # written last
+    if _as_fetched(folder):
         return folder
     folder.mkdir(exist_ok=True)
     _fetch(files, f"{path}/{FACES_FILE}", uri, folder / FACES_FILE, manifest.content_hash)
@@ -119,7 +122,19 @@ def _data_set(files: Any, path: str, uri: str, text: bytes, cache: Path) -> Path
     if quarantine is not None:
         (folder / QUARANTINE_FILE).write_bytes(quarantine)
     _write(folder / MANIFEST_FILE, text)
+    names = [FACES_FILE, MANIFEST_FILE, *([] if quarantine is None else [QUARANTINE_FILE])]
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    _write(folder / _SIZES, json.dumps(sizes).encode())  # last: without it the copy is not whole
     return folder
+
+
+def _as_fetched(folder: Path) -> bool:
+    """Whether the copy of a data set has all of its files, each as large as it was fetched."""
+    try:
+        sizes = json.loads((folder / _SIZES).read_text())
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _file(files: Any, path: str, uri: str, cache: Path) -> Path:
@@ -131,7 +146,8 @@ def _file(files: Any, path: str, uri: str, cache: Path) -> Path:
         raise DataError(f"{uri}: there is no file and no data set.{_beside(files, path)}")
     target = _place(info, uri, cache)
     cache_room.hold(target.parent)
-    if not target.is_file():
+    # Some file systems do not tell sizes.
+    if not target.is_file() or info.size not in (None, target.stat().st_size):
         target.parent.mkdir(exist_ok=True)
         stated = _read(files, f"{path}.sha256")
         _fetch(files, path, uri, target, stated.decode().split()[0].lower() if stated else None)

@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 from data import beside
 from data.errors import DataError
 from data.people import NO_PART, Labelled, halved
-from data.protocols import FOLDS, PARTS, Spec, assign
+from data.protocols import FOLDS, PARTS, Spec, assign, check
 
 CALIBRATION = 3
 _NAMES = (*PARTS, "calibration")
 _FORMAT_VERSION = 3
+
+
+class DamagedSplitError(DataError):
+    """A stored split that cannot be read or is not that of its data set."""
 
 
 class Stored(Labelled, beside.Placed, Protocol):
@@ -141,8 +145,10 @@ def _split(faces: Labelled, parts: NDArray[np.int64], spec: Spec) -> Split:
 def load(faces: Stored, spec: Spec) -> Split:
     """Return the split stored beside `faces`, making and storing it the first time.
 
-    Raises DataError as `make`, and for a stored split that is damaged or belongs to another data set.
+    Raises DataError as `make`, where a split is stored too if settings do not fit the protocol, and
+    DamagedSplitError for a stored split that is damaged or belongs to another data set.
     """
+    check(spec)  # a split's name leaves out the settings that its protocol does not read
     name = f"splits/{spec.protocol}-{_digest(spec)}.json"
     path = beside.find(faces, name)
     if path is not None:
@@ -165,7 +171,9 @@ def _hash(sources: Sequence[str], parts: Iterable[int], spec: Spec) -> str:
 
 
 def _read(path: Path, faces: Stored, spec: Spec) -> Split:
-    wrong = DataError(f"{path} is damaged or belongs to another data set; remove it and it is made again")
+    wrong = DamagedSplitError(
+        f"{path} is damaged or belongs to another data set; remove it and it is made again"
+    )
     parts = np.full(len(faces.sources), NO_PART, np.int64)
     count = 0
     try:
@@ -175,7 +183,7 @@ def _read(path: Path, faces: Stored, spec: Spec) -> Split:
             parts[members] = part
             count += len(members)
         told = content["format_version"], content["fingerprint"], content["hash"]
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
         raise wrong from None
     split = _split(faces, parts, spec)
     if count != (parts != NO_PART).sum() or told != (_FORMAT_VERSION, faces.fingerprint, split.hash):

@@ -6,6 +6,7 @@ the data set gives them. Face embeddings are not compared.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import unicodedata
@@ -44,7 +45,7 @@ def of_split(faces: Faces, split: Split) -> Verdict:
     Found once for a split, then kept beside the data set.
     """
     name = f"audit/split-{split.hash[:16]}-v{_VERSION}.json"
-    kept = _kept(faces, name)
+    kept = known(faces, name)
     if kept is not None:
         return kept
     found = split_verdict(split, faces.identities, identical(faces), faces.near_pairs())
@@ -52,12 +53,16 @@ def of_split(faces: Faces, split: Split) -> Verdict:
     return found
 
 
-def _kept(faces: Faces, name: str) -> Verdict | None:
+def known(faces: Faces, name: str) -> Verdict | None:
+    """Return the verdict kept under `name`; None where there is none or its file is damaged."""
     path = beside.find(faces, name)
     if path is None:
         return None
-    told = json.loads(path.read_text())
-    return Verdict(told["verdict"], tuple(told["reasons"]), told["counts"])
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # damaged: found again
+        told = json.loads(path.read_text())
+        if told["verdict"] in (LEAK, NONE, UNKNOWN):
+            return Verdict(told["verdict"], tuple(told["reasons"]), dict(told["counts"]))
+    return None
 
 
 def split_verdict(
@@ -134,7 +139,7 @@ def against(faces: Faces, other: Faces) -> Verdict:
 def of_other(faces: Faces, other: Faces) -> Verdict:
     """Return `against`, found once for two data sets, then kept beside the first."""
     name = against_name(other.fingerprint)
-    kept = _kept(faces, name)
+    kept = known(faces, name)
     if kept is not None:
         return kept
     found = against(faces, other)

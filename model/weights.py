@@ -24,7 +24,7 @@ LISTED = 5
 
 
 def read(path: str | Path) -> Mapping[str, Any]:
-    """The state dict in a file, on the CPU. Raises WeightsError for anything but tensors in a dict."""
+    """The state dict in a file, on the CPU. Raises WeightsError for anything but named tensors in a dict."""
     import torch
 
     try:
@@ -38,7 +38,19 @@ def read(path: str | Path) -> Mapping[str, Any]:
         ) from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: expected a state dict, received {type(state).__name__}")
+    if not _named(state):
+        raise WeightsError(f"{path}: not a PyTorch checkpoint of tensors (some of its keys are no names)")
     return state
+
+
+def _named(state: Mapping[Any, Any]) -> bool:
+    """Whether the keys of a state dict are strings, inside of whatever is wrapped around it."""
+    from model.backbone_base import flat
+
+    try:
+        return all(isinstance(key, str) for key in flat(state))
+    except AttributeError:  # of a key that is no string
+        return False
 
 
 def load_backbone(backbone: Backbone, path: str | Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data import beside, verdicts
+from data import verdicts
 from data.faces import Faces
 from data.splits import Split
 from data.verdicts import LEAK, NONE, UNKNOWN
@@ -52,10 +52,9 @@ def _fine_tuning(faces: Faces, split: Split, origin: Mapping[str, Any] | None) -
         if json.loads(str(origin.get("split", "{}"))).get("hash") == split.hash:
             return verdicts.Verdict(NONE, ("the checkpoint saw the same train part",))
         return verdicts.Verdict(LEAK, (f"the checkpoint was trained on another split of {name}",))
-    kept = beside.find(faces, verdicts.against_name(str(origin.get("fingerprint"))))
-    if kept is not None:
-        told = json.loads(kept.read_text())
-        return verdicts.Verdict(told["verdict"], (f"the checkpoint was trained on {name}", *told["reasons"]))
+    told = verdicts.known(faces, verdicts.against_name(str(origin.get("fingerprint"))))
+    if told is not None:
+        return verdicts.Verdict(told.verdict, (f"the checkpoint was trained on {name}", *told.reasons))
     advice = f"python -m data.audit {faces.root} --against its folder tells"
     return verdicts.Verdict(UNKNOWN, (f"the checkpoint was trained on {name}; {advice}",))
 

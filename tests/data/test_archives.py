@@ -77,7 +77,7 @@ def test_a_zip_packed_in_a_way_unknown_here_says_how_to_go_on(agedb: Path, tmp_p
             content[start + at] = 9  # Deflate64, which Windows takes for large files
             start = content.find(signature, start + 4)
     (tmp_path / "AgeDB.zip").write_bytes(content)
-    with pytest.raises(DataError, match="cannot be unpacked here .*; unpack it with another program"):
+    with pytest.raises(DataError, match=r"cannot be unpacked here .*; unpack it with another program"):
         _prepare(tmp_path / "AgeDB.zip", tmp_path / "out")
 
 

@@ -62,6 +62,47 @@ def test_the_command_writes_report_and_figure_and_strict_says_that_test_leaks(
         assert Image.open(folder / "audit.png").size[0] > 500
 
 
+@pytest.fixture
+def apart(tmp_path: Path, picture: Callable[[Path, int], Path], table: Callable[..., Path]) -> Faces:
+    """Ten people with one picture each: no split that can be made leaks."""
+    rows = [(f"{i}.png", str(20 + i % 2), "M", f"p{i}") for i in range(10)]
+    source = table(rows)
+    for i, row in enumerate(rows):
+        picture(source.parent / row[0], i)
+    prepare("table", source, tmp_path / "apart", size=16, workers=1, progress=False)
+    return Faces.open(tmp_path / "apart")
+
+
+def test_strict_does_not_pass_a_stored_split_that_is_damaged(
+    apart: Faces, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(apart.root), "--strict"]) == 0
+    (stored,) = (apart.root / "splits").glob("subject_exclusive-*.json")
+    stored.write_text("{")
+    assert main([str(apart.root), "--strict"]) == 1
+    printed = capsys.readouterr()
+    expected = "strict: cannot be determined, the stored split is damaged: subject_exclusive\n"
+    assert printed.err.endswith(expected)
+    assert f"splits, subject_exclusive: {stored} is damaged" in printed.out
+    assert main([str(apart.root)]) == 0
+
+
+def test_strict_passes_where_a_protocol_does_not_apply(
+    tmp_path: Path,
+    picture: Callable[[Path, int], Path],
+    table: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Five faces of five ages and without names: every image is needed for train, and nobody is known."""
+    rows = [(f"{i}.png", str(20 + i), "M", "") for i in range(5)]
+    source = table(rows)
+    for i, row in enumerate(rows):
+        picture(source.parent / row[0], i)
+    prepare("table", source, tmp_path / "few", size=16, workers=1, progress=False)
+    assert main([str(tmp_path / "few"), "--strict"]) == 0
+    assert "splits, image_random: few: image_random leaves no image for" in capsys.readouterr().out
+
+
 def test_a_comparison_is_kept_for_runs(small: Faces) -> None:
     assert main([str(small.root), "--against", str(small.root), "--strict"]) == 1
     (kept,) = (small.root / "audit").glob("against-*.json")

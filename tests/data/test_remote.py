@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -151,3 +151,39 @@ def test_what_is_not_there_is_said_with_the_nearest_name(stored: str, own_cache:
         Faces.open(f"{stored}l")
     with pytest.raises(DataError, match="no address of a file system"):
         local("s4://faces/small")
+
+
+def _truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [_truncate, lambda path: path.write_bytes(b""), Path.unlink])
+@pytest.mark.parametrize("name", ["faces.arrow", "manifest.json", "quarantine.csv"])
+def test_a_copy_of_a_data_set_that_lost_something_is_fetched_again(
+    stored: str, small: Faces, own_cache: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    _put(f"{stored[5:]}/quarantine.csv", b"source,reason\na.png,cannot be read\n")
+    folder = fetched(stored, own_cache)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    damage(folder / name)
+    faces = Faces.open(stored)
+    np.testing.assert_array_equal(faces.images, small.images)
+    assert {path.name: path.read_bytes() for path in faces.root.iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", [_truncate, lambda path: path.write_bytes(b""), Path.unlink])
+def test_a_copy_of_a_file_that_lost_something_is_fetched_again(
+    endpoint: str, own_cache: Path, damage: Callable[[Path], object]
+) -> None:
+    uri = "s3://faces/weights/kept.pt"
+    _put(uri[5:], b"weights of a network")
+    damage(local(uri))
+    assert local(uri).read_bytes() == b"weights of a network"
+
+
+def test_a_copy_of_the_right_size_that_cannot_be_read_is_to_be_removed(stored: str, own_cache: Path) -> None:
+    path = Faces.open(stored).root / "faces.arrow"
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(DataError, match=f"is damaged .*; remove {path.parent} and give the same"):
+        Faces.open(stored)

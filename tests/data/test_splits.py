@@ -101,6 +101,7 @@ def test_a_split_is_stored_and_read_back(small: Faces) -> None:
         lambda content: {**content, "val": content["test"], "test": content["val"]},
         lambda content: {**content, "test": [*content["test"], content["train"][0]]},
         lambda content: {**content, "val": [10**6]},
+        lambda content: {**content, "val": [10**30]},
         lambda content: [],
     ],
 )
@@ -110,6 +111,19 @@ def test_a_stored_split_that_was_changed_is_refused(small: Faces, damage: object
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))  # type: ignore[operator]
     with pytest.raises(DataError, match=r"json is damaged or belongs to another"):
         load(small, Spec("image_random"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (Spec("image_random", train_on="val"), "train_on: val belongs to the protocol official"),
+        (Spec("image_random", listing="gone.csv"), "listing: gone.csv is read by the protocols listed"),
+    ],
+)
+def test_wrong_settings_are_refused_beside_a_stored_split_too(small: Faces, wrong: Spec, words: str) -> None:
+    load(small, Spec("image_random"))
+    with pytest.raises(DataError, match=words):
+        load(small, wrong)
 
 
 def test_a_stored_split_of_an_earlier_format_is_left_alone(small: Faces) -> None:

@@ -71,6 +71,26 @@ def test_a_verdict_is_kept_beside_the_data_set(small: Faces) -> None:
     assert path.stat().st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize(
+    "damage", ["", '{"verdict": "le', "[]", '{"verdict": "none found"}', '{"verdict": 1}']
+)
+def test_a_damaged_verdict_is_found_again_and_kept(small: Faces, damage: str) -> None:
+    split = load(small, Spec("image_random"))
+    first = verdicts.of_split(small, split)
+    (path,) = (small.root / "audit").iterdir()
+    whole = path.read_text()
+    path.write_text(damage)
+    assert verdicts.of_split(small, split) == first
+    assert path.read_text() == whole
+
+
+def test_a_damaged_comparison_with_another_data_set_is_made_again(small: Faces) -> None:
+    first = verdicts.of_other(small, small)
+    (path,) = (small.root / "audit").glob("against-*.json")
+    path.write_text("{")
+    assert verdicts.of_other(small, small) == first
+
+
 def _set(
     folder: Path, picture: Callable[[Path, int], Path], people: list[str], first: int = 0, size: int = 16
 ) -> Faces:

@@ -86,6 +86,32 @@ def test_what_is_no_checkpoint_is_one_message(
     assert "no such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {1: torch.zeros(2), "b": "str"},
+        {"b": "str", 1: torch.zeros(2)},
+        {"backbone.a": torch.zeros(2), None: 0},
+    ],
+)
+def test_a_checkpoint_with_keys_that_are_no_names_is_one_message(
+    tmp_path: Path, state: dict[Any, Any], wrapped: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file.pth"
+    torch.save({"state_dict": state} if wrapped else state, path)
+    assert main([str(path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {path}: not a PyTorch checkpoint of tensors (some of its keys are no names)\n"
+    )
+
+
+def test_an_optimizers_numbered_state_beside_the_network_is_no_mistake(described: Any) -> None:
+    state = ResNet18.Config().build().state_dict()
+    said = described({"state_dict": state, "optimizer": {"state": {0: torch.zeros(1)}}})
+    assert "name: resnet18" in said
+
+
 def test_a_runs_backbone_loads_where_the_convention_is_the_same_and_nowhere_else() -> None:
     source = SmallIR.Config(width=8, mean=(0.1, 0.2, 0.3)).build()
     state = run_checkpoint(source)
