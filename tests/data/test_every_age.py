@@ -4,12 +4,12 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from labelled import Samples
 from numpy.typing import NDArray
 
 from data.every_age import with_every_age
 from data.people import by_person, spread
 from data.schema import age_labels
-from labelled import Samples
 
 
 def _samples(seed: int) -> Samples:
