@@ -126,7 +126,9 @@ def opened(source: Path | BytesIO) -> Image.Image:
             return _rgb(image)
     except UnidentifiedImageError:
         raise Unusable("file is empty" if _empty(source) else "file is not an image") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        raise Unusable("image has too many pixels to be opened safely") from None
+    except (OSError, ValueError, SyntaxError):
         raise Unusable("image is truncated or damaged") from None
 
 
@@ -148,6 +150,8 @@ def _empty(source: Path | BytesIO) -> bool:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise Unusable("pixels are fractions, and nothing says what is white")
     if image.mode.startswith("I"):  # grey of 16 bits, which `convert` would clip to white
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -67,6 +67,14 @@ def test_every_kind_of_pixel_becomes_rgb(
     np.testing.assert_allclose(_pixel(tmp_path, source), rgb, atol=2)
 
 
+def test_fractions_of_an_unknown_white_are_quarantined(tmp_path: Path, picture: Draw, table: Table) -> None:
+    source = table([("fractions.tif", "20", "M", ""), ("good.png", "22", "M", "")])
+    Image.fromarray(np.full((16, 16), 0.5, np.float32)).save(source.parent / "fractions.tif")
+    picture(source.parent / "good.png", 0)
+    expected = {"pixels are fractions, and nothing says what is white": 1}
+    assert _prepare(source, tmp_path / "out").counts.quarantined == expected
+
+
 @pytest.mark.parametrize("kind", ["gif", "png", "webp"])
 def test_of_an_animation_the_first_picture_is_taken(tmp_path: Path, table: Table, kind: str) -> None:
     source = table([(f"a.{kind}", "20", "M", "")])
@@ -113,7 +121,7 @@ def test_a_decompression_bomb_is_quarantined(tmp_path: Path, table: Table, pictu
     (source.parent / "bomb.png").write_bytes(bomb)
     picture(source.parent / "face.png", 0)
     counts = _prepare(source, tmp_path / "out").counts
-    assert counts.quarantined == {"image is truncated or damaged": 1}
+    assert counts.quarantined == {"image has too many pixels to be opened safely": 1}
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
