@@ -139,7 +139,10 @@ def _left(out: Path, kinds: set[str]) -> list[Path]:
 
 
 def _swap(partial: Path, out: Path) -> None:
-    """Put `partial` where `out` is. Of two runs that end at once both succeed; one is then replaced."""
+    """Put `partial` where `out` is.
+
+    Of two runs that end at once, where no lock keeps them apart, both succeed; one is then replaced.
+    """
     old = _sibling(out, "old")
     while True:
         try:

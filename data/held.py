@@ -5,7 +5,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data.errors import DataError, DiskError
@@ -39,14 +39,15 @@ def held(out: Path) -> Iterator[None]:
         yield
     finally:
         if file is not None:
-            path.unlink(missing_ok=True)  # while it is held, so that nobody else's goes
+            with suppress(OSError):  # another user's, in a folder where each removes only their own
+                path.unlink()  # while it is held, so that nobody else's goes
             os.close(file)
 
 
 def _locked(path: Path, out: Path) -> int:
     """Return the open file at `path`, locked."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = _opened(path)
         try:
             _lock(file, out)
             if _lies_at(file, path):  # not that of a run that has ended meanwhile, and removed it
@@ -55,6 +56,15 @@ def _locked(path: Path, out: Path) -> int:
             os.close(file)
             raise
         os.close(file)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY)  # another user's, which can be locked all the same
 
 
 def _lock(file: int, out: Path) -> None:

@@ -66,11 +66,11 @@ def prepare(
         folder.check_replaceable(out, reader_name)
         with opened(source, out, getattr(reader, "BESIDE", ()), bar) as (inside, refused):
             found = _read(reader, inside, refused)
-            return _made(reader, *found, out, preparation, workers, executor or Processes(workers), bar)
+            return _made(reader_name, *found, out, preparation, workers, executor or Processes(workers), bar)
 
 
 def _made(
-    reader: ModuleType,
+    reader_name: str,
     records: list[Record],
     rejected: list[Rejected],
     out: Path,
@@ -87,12 +87,11 @@ def _made(
     from data.readers.layout import label_set
     from data.schema import MANIFEST_FILE, Manifest, fingerprint
 
-    name_of_reader = reader.__name__.rpartition(".")[2]
     records, digests, unreadable = hash_sources(records, workers, bar(len(records), "hash", "images"))
-    labels, warning = label_set(getattr(reader, "PUBLISHED", ()), records)
+    labels, warning = label_set(getattr(_reader(reader_name), "PUBLISHED", ()), records)
     if warning:
         print(f"warning: {warning}", file=sys.stderr)
-    _check_landmarks(name_of_reader, records, preparation.align)
+    _check_landmarks(reader_name, records, preparation.align)
     name = fingerprint(records, digests, preparation)
     present = folder.up_to_date(out, name)
     if present:
@@ -102,7 +101,7 @@ def _made(
     journal = journal_name(name)
     with folder.built(out, journal) as partial:
         found = build(partial, records, digests, rejected + unreadable, preparation, journal, executor, bar)
-        manifest = Manifest(out.name, name_of_reader, name, *found, labels, preparation.size, preparation)
+        manifest = Manifest(out.name, reader_name, name, *found, labels, preparation.size, preparation)
         (partial / MANIFEST_FILE).write_text(manifest.to_json())
     return manifest
 

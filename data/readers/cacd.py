@@ -46,8 +46,7 @@ def read(source: Path) -> Iterator[Record | Rejected]:
 
 
 def _items(source: Path) -> Iterator[Record | Rejected]:
-    tables = (*files(source, ".mat"), source.parent / BESIDE[0])
-    table = next((f for f in tables if f.name == BESIDE[0] and f.is_file()), None)
+    table = _table(source)
     known = _known(_entries(table)) if table else None
     paths = jpegs(source)
     if known is None and paths:
@@ -67,6 +66,12 @@ def _items(source: Path) -> Iterator[Record | Rejected]:
             continue
         age = float(match["age"])
         yield Record(name, path, age, None, identity=entry.person, split=entry.split or None)
+
+
+def _table(source: Path) -> Path | None:
+    """Return the .mat file in `source` or beside it, which are soon looked at, or else anywhere below."""
+    near = (path for path in (source / BESIDE[0], source.parent / BESIDE[0]) if path.is_file())
+    return next(near, None) or next((p for p in files(source, ".mat") if p.name == BESIDE[0]), None)
 
 
 def _entries(table: Path) -> dict[str, _Entry]:

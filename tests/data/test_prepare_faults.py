@@ -1,11 +1,13 @@
 """Preparing is cut short: by a kill, by a full disk. No half data set may be taken for a whole one."""
 
+import fcntl
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 
 from data.errors import DataError
 from data.faces import Faces
+from data.held import held
 from data.prepare import prepare
 from data.raw import Raw
 from data.store import content_hash
@@ -91,6 +94,20 @@ def test_two_containers_whose_processes_have_one_number_make_one_whole_data_set(
     faces = Faces.open(tmp_path / "out")
     assert content_hash(faces.root / "faces.arrow") == faces.manifest.content_hash
     assert not list(tmp_path.glob(".out.*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_a_target_is_held_where_another_user_left_the_lock_of_a_killed_run() -> None:
+    with tempfile.TemporaryDirectory() as shared:
+        Path(shared).chmod(0o1777)  # everybody writes, each removes only their own
+        lock = Path(shared) / ".out.prepare.lock"
+        lock.touch(0o644)
+        os.seteuid(65534)
+        try:
+            with held(Path(shared) / "out"), lock.open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.seteuid(0)
 
 
 def test_a_killed_run_leaves_no_data_set_and_no_process_and_other_choices_start_over(
